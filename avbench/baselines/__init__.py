@@ -1,0 +1,1 @@
+"""One file per baseline: what ``avbench run-baseline NAME`` trains and samples."""

@@ -1,0 +1,1 @@
+"""Stages that turn a manifest into a dataset: manifest, download, segment, filter, shard."""

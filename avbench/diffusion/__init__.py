@@ -1,0 +1,1 @@
+"""Diffusion mathematics shared by the baselines; schedulers come from diffusers."""

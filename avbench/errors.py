@@ -1,0 +1,21 @@
+"""The one exception a user is meant to see.
+
+Anything a user can cause and can mend (a missing column, an unknown name, a full disk) is a `UserError`. The command
+line prints its message alone and exits with code 2. Everything else is a defect of avbench and keeps its traceback.
+"""
+
+
+class UserError(Exception):
+    """A mistake the user can mend: one sentence that names the file, the value and the way out."""
+
+
+class MediaError(UserError):
+    """A file that is not the media it should be: unreadable, without picture, without sound, too short."""
+
+
+class WeightsMissing(UserError):
+    """Published network weights are not on this machine; the message says which file, from where and how to place it."""
+
+
+class EnvironmentFault(UserError):
+    """The machine cannot go on (disk full, no ffmpeg): the run stops, and the same command resumes it later."""

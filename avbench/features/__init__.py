@@ -1,0 +1,1 @@
+"""Feature networks and weight-free embeddings, one file each."""

@@ -1,0 +1,1 @@
+"""Clip filters, one file each: a measured value, a threshold, a verdict with its reason."""

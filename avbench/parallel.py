@@ -1,0 +1,165 @@
+"""Map a function over items, in this process or over local processes, with progress and one `Outcome` per item.
+
+An item that fails is an outcome with a reason; the others go on. Only what makes the whole run pointless stops it: a
+full disk, a missing tool (`EnvironmentFault`), Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from avbench.errors import EnvironmentFault, UserError
+from avbench.progress import SILENT, Reporter
+from avbench.schema import Outcome
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+@dataclass
+class StageSummary:
+    """What a stage did: shown at the end of every command and stored.
+
+    Attributes:
+        stage: Name of the stage.
+        done: Items finished now.
+        already: Items an earlier run had finished.
+        dropped: Item id to reason: the item is sound but not wanted.
+        failed: Item id to reason: the item could not be processed.
+        seconds: Wall time.
+    """
+
+    stage: str
+    done: int = 0
+    already: int = 0
+    dropped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def reasons(self, table: dict[str, str]) -> Counter[str]:
+        """How often each reason occurs, numbers in it aside (``silent for 95%`` and ``silent for 97%`` are one)."""
+        import re
+
+        return Counter(re.sub(r"[-+]?\d[\d.,:e+-]*", "#", reason) for reason in table.values())
+
+
+def default_workers() -> int:
+    """Processes to use when the user does not say: the cores this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def run(
+    function: Callable[[A], R],
+    items: Sequence[A],
+    *,
+    item_id: Callable[[A], str],
+    workers: int = 1,
+    reporter: Reporter = SILENT,
+    description: str = "",
+) -> Iterator[Outcome[R]]:
+    """Yield one outcome per item, in the order they finish.
+
+    Args:
+        function: Picklable (module-level, or a partial of one) when ``workers > 1``.
+        items: What to work on; must be picklable when ``workers > 1``.
+        item_id: Name of an item, for outcomes and messages.
+        workers: Processes; 1 runs in this process.
+        reporter: Where progress goes.
+        description: Label of the progress bar.
+
+    Raises:
+        EnvironmentFault: The run cannot go on; finished items stay finished.
+    """
+    with reporter.bar(description, total=len(items)) as bar:
+        outcomes = _serial(function, items, item_id) if workers <= 1 else _pool(function, items, item_id, workers)
+        for outcome in outcomes:
+            bar.advance(1, outcome.item_id)
+            yield outcome
+
+
+def attempt(function: Callable[[A], R], item: A, name: str) -> Outcome[R]:
+    """Run ``function`` on one item and turn what goes wrong with that item into an outcome.
+
+    Raises:
+        EnvironmentFault: Disk full or a missing tool: not the item's fault.
+    """
+    start = time.monotonic()
+    try:
+        value = function(item)
+    except EnvironmentFault:
+        raise
+    except UserError as error:
+        return Outcome(name, None, str(error), time.monotonic() - start)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise EnvironmentFault("the disk is full; free some space and run the same command again") from error
+        return Outcome(name, None, f"{type(error).__name__}: {error}", time.monotonic() - start)
+    except Exception as error:  # noqa: BLE001 - one bad item must not lose the others; its traceback is kept
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {error} (at {os.path.basename(where.filename)}:{where.lineno})"
+        return Outcome(name, None, reason, time.monotonic() - start)
+    return Outcome(name, value, "", time.monotonic() - start)
+
+
+def _serial(function: Callable[[A], R], items: Sequence[A], item_id: Callable[[A], str]) -> Iterator[Outcome[R]]:
+    for item in items:
+        yield attempt(function, item, item_id(item))
+
+
+def _ignore_interrupt() -> None:
+    """Workers leave Ctrl-C to the parent, which stops handing out work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _pool(
+    function: Callable[[A], R], items: Sequence[A], item_id: Callable[[A], str], workers: int
+) -> Iterator[Outcome[R]]:
+    """Keep ``2 * workers`` items in flight, so that memory and the work lost to Ctrl-C stay bounded."""
+    # spawn: forking a process in which torch or OpenCV has started threads can deadlock
+    context = multiprocessing.get_context("spawn")
+    queue = list(reversed(items))
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt)
+    flying: dict[Future[Outcome[R]], A] = {}
+    try:
+        while queue or flying:
+            while queue and len(flying) < 2 * workers:
+                item = queue.pop()
+                flying[pool.submit(attempt, function, item, item_id(item))] = item
+            done, _ = wait(flying, return_when=FIRST_COMPLETED)
+            for future in done:
+                item = flying.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    # A worker died (killed, out of memory). Which item did it is unknown: retry these one by one.
+                    suspects = [item, *flying.values()]
+                    flying.clear()
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    for suspect in suspects:
+                        yield _alone(function, suspect, item_id(suspect), context)
+                    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt)
+                    break
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _alone(
+    function: Callable[[A], R], item: A, name: str, context: multiprocessing.context.BaseContext
+) -> Outcome[R]:
+    """Run one suspect item in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_ignore_interrupt) as pool:
+        try:
+            return pool.submit(attempt, function, item, name).result()
+        except BrokenProcessPool:
+            return Outcome(name, None, "its worker process died (killed or out of memory)")

@@ -1,0 +1,238 @@
+"""Recipes: TOML files read into frozen, strict models. An unknown key is an error that names its place.
+
+A dataset, a baseline and a protocol are each one TOML file. The resolved recipe (defaults filled in) is saved beside
+every output, and its canonical sha256 names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from avbench import registry
+from avbench.errors import UserError
+
+RecipeKind = Literal["datasets", "baselines", "protocols"]
+
+
+class Strict(BaseModel):
+    """Base of every recipe section: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def project_root() -> Path:
+    """Folder that holds ``recipes/``, ``manifests/`` and ``leaderboard/``."""
+    return Path(__file__).resolve().parent.parent
+
+
+def names(kind: RecipeKind) -> list[str]:
+    """Sorted names of the recipes of ``kind`` that ship with avbench."""
+    return sorted(p.stem for p in (project_root() / "recipes" / kind).glob("*.toml"))
+
+
+def find(kind: RecipeKind, name: str) -> Path:
+    """Path of a recipe given its name, or given a path to a user's own TOML file.
+
+    Raises:
+        UserError: Neither a shipped recipe nor a file; the nearest names are offered.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such recipe file")
+        return path
+    path = project_root() / "recipes" / kind / f"{name}.toml"
+    if not path.is_file():
+        raise registry.unknown(kind.removesuffix("s"), name, names(kind))
+    return path
+
+
+def load(path: Path, model: type[M], overrides: dict[str, Any] | None = None) -> M:
+    """Read a TOML file into ``model``.
+
+    Args:
+        path: The file.
+        model: Which pydantic model it must satisfy.
+        overrides: Top-level keys that replace those of the file.
+
+    Raises:
+        UserError: Not TOML, an unknown key, a wrong type or value; the message names file, place and value.
+    """
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid TOML ({error})") from error
+    return parse({**data, **(overrides or {})}, model, str(path))
+
+
+def parse(data: dict[str, Any], model: type[M], where: str) -> M:
+    """Validate ``data`` against ``model``; errors name ``where`` and the place inside.
+
+    Raises:
+        UserError: See `load`.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "(top level)"
+        if first["type"] == "extra_forbidden":
+            key = str(first["loc"][-1])
+            near = difflib.get_close_matches(key, _keys(model), n=1, cutoff=0.6)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UserError(f"{where}: unknown key {place!r}{hint}") from error
+        raise UserError(f"{where}: {place} = {first.get('input')!r}: {first['msg']}") from error
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    """Every field name in ``model`` and the models inside it, to offer the nearest."""
+    found: list[str] = []
+    for name, field in model.model_fields.items():
+        found.append(name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += _keys(field.annotation)
+    return found
+
+
+def canonical(value: BaseModel | dict[str, Any]) -> str:
+    """Canonical JSON (sorted keys, no spaces): equal recipes give equal text."""
+    data = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256(value: BaseModel | dict[str, Any]) -> str:
+    """Hex sha256 of the canonical form."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+class DownloadRecipe(Strict):
+    """How sources are fetched.
+
+    Attributes:
+        max_height: Highest picture height taken where a site offers several, pixels.
+        retries: Attempts per file that yt-dlp makes itself before it gives up.
+        timeout_s: Socket timeout, seconds.
+    """
+
+    max_height: PositiveInt = 1080
+    retries: PositiveInt = 5
+    timeout_s: PositiveFloat = 30.0
+
+
+class SegmentRecipe(Strict):
+    """How a source becomes clips. ``clip_s * fps`` and ``clip_s * sample_rate_hz`` must be whole numbers.
+
+    Attributes:
+        clip_s: Length of a clip, seconds.
+        lead_s: Skipped at the start of each source, seconds (the paper's script begins at 10 s).
+        stride_s: From one clip start to the next, seconds; None means ``clip_s`` (no overlap, no gap).
+        fps: Frame grid of the clips.
+        width: Picture width, pixels, even.
+        height: Picture height, pixels, even; the picture keeps its aspect and is padded with black.
+        sample_rate_hz: Audio rate of the clips.
+        channels: Audio channels of the clips.
+        audio_codec: ``flac`` is lossless and exact to the sample in every reader; ``aac`` is smaller.
+        crf: x264 quality (lower is better, 18 is visually transparent).
+        preset: x264 speed preset.
+    """
+
+    clip_s: PositiveFloat = 34.0
+    lead_s: Annotated[float, Field(ge=0)] = 10.0
+    stride_s: PositiveFloat | None = None
+    fps: PositiveFloat = 30.0
+    width: PositiveInt = 640
+    height: PositiveInt = 360
+    sample_rate_hz: PositiveInt = 48000
+    channels: Literal[1, 2] = 2
+    audio_codec: Literal["flac", "aac"] = "flac"
+    crf: Annotated[int, Field(ge=0, le=51)] = 20
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = "veryfast"
+
+    @model_validator(mode="after")
+    def _whole_counts(self) -> SegmentRecipe:
+        for name, rate in (("fps", self.fps), ("sample_rate_hz", self.sample_rate_hz)):
+            count = self.clip_s * rate
+            if abs(count - round(count)) > 1e-6:
+                raise ValueError(f"clip_s x {name} = {count:g} is not whole; an exact clip needs a whole number")
+        if self.width % 2 or self.height % 2:
+            raise ValueError(f"width x height = {self.width} x {self.height} must both be even")
+        return self
+
+    @property
+    def step_s(self) -> float:
+        """Seconds between clip starts."""
+        return self.stride_s if self.stride_s is not None else self.clip_s
+
+
+class FilterSpec(BaseModel):
+    """One filter of a dataset: its name and its own thresholds, which the filter's file validates."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The thresholds."""
+        return dict(self.model_extra or {})
+
+
+class ViewRecipe(Strict):
+    """The training view written into the shards beside the archive clip, so that training never decodes video.
+
+    Attributes:
+        size: Square picture size, pixels; the picture is letterboxed with black.
+        fps: Frames per second of the view.
+        sample_rate_hz: Mono audio rate of the view.
+    """
+
+    size: PositiveInt = 64
+    fps: PositiveFloat = 10.0
+    sample_rate_hz: PositiveInt = 16000
+
+
+class ShardRecipe(Strict):
+    """How kept clips are packed.
+
+    Attributes:
+        max_bytes: A shard is closed before it would grow beyond this size.
+        train: Share of the duration in the train split.
+        validation: Share in the validation split.
+        test: Share in the test split.
+        seed: Seed of the split by source group.
+    """
+
+    max_bytes: PositiveInt = 1_000_000_000
+    train: Annotated[float, Field(ge=0, le=1)] = 0.90
+    validation: Annotated[float, Field(ge=0, le=1)] = 0.05
+    test: Annotated[float, Field(ge=0, le=1)] = 0.05
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> ShardRecipe:
+        if abs(self.train + self.validation + self.test - 1) > 1e-9:
+            raise ValueError(f"train + validation + test = {self.train + self.validation + self.test:g}, must be 1")
+        return self
+
+
+class DatasetRecipe(Strict):
+    """Everything that defines how a manifest becomes a dataset: ``recipes/datasets/<name>.toml``."""
+
+    description: str = ""
+    download: DownloadRecipe = DownloadRecipe()
+    segment: SegmentRecipe = SegmentRecipe()
+    filters: tuple[FilterSpec, ...] = ()
+    view: ViewRecipe = ViewRecipe()
+    shard: ShardRecipe = ShardRecipe()

@@ -1,0 +1,1 @@
+"""Loader, loop and checkpoints: a plain readable training loop."""

@@ -1,0 +1,153 @@
+"""Where stages read and write, and the one way a file is published: temp file, fsync, rename, marker last.
+
+After a kill at any moment a file is either absent or whole. Running the same command again goes on and ends with the
+same bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avbench.errors import EnvironmentFault, UserError
+
+STAGES = ("download", "segment", "filter", "shard")
+
+
+@contextmanager
+def publish(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it is fsynced and renamed to ``path``, on error removed.
+
+    The temporary name keeps the suffix, so that tools which choose a format by suffix work.
+
+    Raises:
+        EnvironmentFault: The disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+        _fsync_folder(path.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full(path) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def disk_full(path: Path) -> EnvironmentFault:
+    """The error every writer raises when the disk is full."""
+    return EnvironmentFault(f"{path}: the disk is full; free some space and run the same command again to go on")
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make a rename durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Publish ``text`` at ``path``."""
+    with publish(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Publish ``data`` as sorted, indented JSON; NaN is refused."""
+    write_text(path, json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON written by `write_json`.
+
+    Raises:
+        UserError: Absent or damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete it and run the same command again") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file, read in blocks."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def free_bytes(path: Path) -> int:
+    """Free space on the disk that holds ``path`` (or its nearest existing parent)."""
+    probe = path.resolve()
+    while not probe.exists():
+        probe = probe.parent
+    return shutil.disk_usage(probe).free
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder of one dataset.
+
+    ``work/`` holds what can be made again (raw sources, clips, ledger); ``shards/`` is the dataset itself.
+    """
+
+    root: Path
+
+    @property
+    def raw(self) -> Path:
+        """Downloaded sources, ``<source_id>.<suffix>``."""
+        return self.root / "work" / "raw"
+
+    @property
+    def clips(self) -> Path:
+        """Finished clips, ``<clip_id>.mp4``."""
+        return self.root / "work" / "clips"
+
+    @property
+    def shards(self) -> Path:
+        """The dataset: tars, ``index.parquet``, ``DATASET.json`` (written last)."""
+        return self.root / "shards"
+
+    @property
+    def kept(self) -> Path:
+        """Table of clips that passed every filter."""
+        return self.root / "work" / "kept.parquet"
+
+    @property
+    def dropped(self) -> Path:
+        """Table of clips that did not: clip, filter, value, reason."""
+        return self.root / "work" / "dropped.parquet"
+
+    def record_path(self, stage: str, item_id: str) -> Path:
+        """Ledger file of one item in one stage."""
+        return self.root / "work" / "ledger" / stage / f"{item_id}.json"
+
+    def record(self, stage: str, item_id: str) -> dict[str, Any] | None:
+        """Ledger record of one item, or None when the stage has not finished it."""
+        path = self.record_path(stage, item_id)
+        return read_json(path) if path.exists() else None
+
+    def write_record(self, stage: str, item_id: str, record: dict[str, Any]) -> None:
+        """Publish the ledger record: the marker that the item is finished. Write it last."""
+        write_json(self.record_path(stage, item_id), record)
+
+    def records(self, stage: str) -> list[dict[str, Any]]:
+        """All ledger records of a stage, sorted by item id."""
+        folder = self.root / "work" / "ledger" / stage
+        return [read_json(path) for path in sorted(folder.glob("*.json"))]

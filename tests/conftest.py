@@ -1,0 +1,47 @@
+"""Shared fixtures: the folder of real media and golden outputs, a silent reporter, no network beyond loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+_connect = socket.socket.connect
+_LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _loopback_only() -> None:
+    """A test that reaches beyond this machine fails at once, by name."""
+
+    def connect(self: socket.socket, address: object) -> None:
+        if isinstance(address, tuple) and not str(address[0]).startswith(_LOOPBACK):
+            raise AssertionError(f"a test tried to connect to {address}; serve it on loopback instead")
+        return _connect(self, address)
+
+    socket.socket.connect = connect  # type: ignore[method-assign]
+
+
+def _assets() -> Path | None:
+    folder = os.environ.get("AVBENCH_TEST_ASSETS")
+    return Path(folder) if folder else None
+
+
+@pytest.fixture(scope="session")
+def media_assets() -> Path:
+    """Folder of real clips with sound; skips where AVBENCH_TEST_ASSETS is not set."""
+    assets = _assets()
+    if assets is None:
+        pytest.skip("AVBENCH_TEST_ASSETS is not set: real media are not on this machine")
+    return assets / "media"
+
+
+@pytest.fixture(scope="session")
+def parity_assets() -> Path:
+    """Folder of golden network outputs; skips where AVBENCH_TEST_ASSETS is not set."""
+    assets = _assets()
+    if assets is None:
+        pytest.skip("AVBENCH_TEST_ASSETS is not set: golden outputs are not on this machine")
+    return assets / "parity"
