@@ -236,3 +236,69 @@ class DatasetRecipe(Strict):
     filters: tuple[FilterSpec, ...] = ()
     view: ViewRecipe = ViewRecipe()
     shard: ShardRecipe = ShardRecipe()
+
+
+class TrainRecipe(Strict):
+    """How a baseline is trained.
+
+    Attributes:
+        steps: Optimizer steps.
+        batch_size: Clips per step.
+        learning_rate: AdamW, no weight decay.
+        warmup_steps: Linear warm-up.
+        ema_decay: Decay of the averaged weights, reached after a warm-up.
+        clip_norm: Gradients are clipped to this norm.
+        bf16: Autocast to bfloat16.
+        checkpoint_every: Steps between checkpoints.
+        seed: Seed of initialisation, order, noise.
+    """
+
+    steps: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat = 1e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
+    clip_norm: PositiveFloat = 1.0
+    bf16: bool = False
+    checkpoint_every: PositiveInt = 1000
+    seed: int = 0
+
+
+class SampleRecipe(Strict):
+    """How clips are sampled from a trained baseline.
+
+    Attributes:
+        n: Clips to make.
+        scheduler: Solver, see `avbench.diffusion.sampling`.
+        steps: Solver steps.
+        batch_size: Clips per forward pass; does not change the clips.
+        seed: Clip ``i`` depends on ``(seed, i)`` alone.
+    """
+
+    n: PositiveInt
+    scheduler: Literal["dpm-solver++", "ddpm", "ddim", "unipc"] = "dpm-solver++"
+    steps: PositiveInt = 20
+    batch_size: PositiveInt = 8
+    seed: int = 0
+
+
+class BaselineRecipe(Strict):
+    """One trainable configuration of a baseline: ``recipes/baselines/<baseline>-<preset>.toml``.
+
+    Attributes:
+        description: What it is for: hardware, time, expected result.
+        baseline: File in ``avbench/baselines``.
+        preset: Size of the network, named in its model file.
+        dataset: Dataset it is trained on when the user names none.
+        protocol: Protocol its samples are scored with.
+        train: Training.
+        sample: Sampling.
+    """
+
+    description: str = ""
+    baseline: str
+    preset: str
+    dataset: str = "demo"
+    protocol: str
+    train: TrainRecipe
+    sample: SampleRecipe

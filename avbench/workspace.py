@@ -61,6 +61,15 @@ def _fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def fsync_tree(folder: Path) -> None:
+    """Make every file of a folder durable, before the folder is renamed into place."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as handle:
+                os.fsync(handle.fileno())
+    _fsync_folder(folder)
+
+
 def write_text(path: Path, text: str) -> None:
     """Publish ``text`` at ``path``."""
     with publish(path) as temporary:

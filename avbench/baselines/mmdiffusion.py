@@ -1,0 +1,134 @@
+"""MM-Diffusion (arXiv 2212.09478): one coupled U-Net denoises video and sound together.
+
+Train: noise prediction on random 1.6 s windows. Sample: a diffusers solver, one per modality, on the same timesteps.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from avbench.baselines._base import GeneratedClip, run_config
+from avbench.diffusion.noise_schedule import PairLoss, linear_schedule, noise_pair, pair_loss
+from avbench.diffusion.sampling import sample_pairs
+from avbench.errors import UserError
+from avbench.models.mmdiffusion import PRESETS, MMDiffusion, MMDiffusionConfig
+from avbench.progress import SILENT, Bar, Reporter
+from avbench.recipe import BaselineRecipe
+from avbench.registry import unknown
+from avbench.schema import Batch
+from avbench.training import checkpoint
+from avbench.training.loader import WindowLoader, WindowSpec
+from avbench.training.loop import TrainResult
+from avbench.training.loop import train as run_training
+
+FPS = 10.0
+SAMPLE_RATE_HZ = 16000
+
+
+def preset(name: str) -> MMDiffusionConfig:
+    """Configuration of a preset.
+
+    Raises:
+        UserError: No such preset.
+    """
+    if name not in PRESETS:
+        raise unknown("preset", name, sorted(PRESETS))
+    return PRESETS[name]
+
+
+def window(config: MMDiffusionConfig) -> WindowSpec:
+    """The window of a training view that a network of this configuration takes."""
+    frames, _, size, _ = config.video_size
+    return WindowSpec(frames, FPS, size, config.audio_size[1], SAMPLE_RATE_HZ)
+
+
+def step_loss(model: torch.nn.Module, batch: Batch, generator: torch.Generator) -> PairLoss:
+    """Noise a batch and measure how well its noise is predicted (eq. 6 of the paper, both modalities).
+
+    Args:
+        model: The network.
+        batch: uint8 video, float32 audio.
+        generator: Draws timesteps, noise and the attention shifts, in this order.
+    """
+    device = next(model.parameters()).device
+    video = batch.video.to(device).float() / 127.5 - 1
+    noisy = noise_pair(linear_schedule(), video, batch.audio.to(device), generator)
+    predicted = model(noisy.video, noisy.audio, noisy.timesteps, generator=generator)
+    return pair_loss(*predicted, noisy)
+
+
+def train(
+    dataset: Path, recipe: BaselineRecipe, run: Path, *, device: torch.device, reporter: Reporter = SILENT
+) -> TrainResult:
+    """Train on the ``train`` split of ``dataset``; see `avbench.training.loop.train`."""
+    config = preset(recipe.preset)
+    loader = WindowLoader(dataset, "train", window(config), seed=recipe.train.seed)
+    torch.manual_seed(recipe.train.seed)
+    return run_training(
+        MMDiffusion(config),
+        loader.batch,
+        step_loss,
+        recipe.train,
+        run,
+        config=run_config(recipe, dataset),
+        device=device,
+        reporter=reporter,
+    )
+
+
+def load(found: checkpoint.Checkpoint) -> MMDiffusion:
+    """The network of a checkpoint, with its averaged weights, ready to sample."""
+    model = MMDiffusion(preset(found.config["preset"]))
+    model.load_state_dict(found.weights("ema"))
+    return model.eval().requires_grad_(False)
+
+
+def sample(
+    run: Path, recipe: BaselineRecipe, numbers: list[int], *, device: torch.device, bar: Bar
+) -> Iterator[GeneratedClip]:
+    """Make the clips ``numbers`` from the newest checkpoint of ``run``, a batch at a time.
+
+    Raises:
+        UserError: The run has no checkpoint.
+    """
+    found = checkpoint.latest(run / "checkpoints")
+    if found is None:
+        raise UserError(f"{run}: holds no checkpoint; train it first with `avbench train {recipe.baseline}`")
+    model = load(found).to(device)
+    config = preset(found.config["preset"])
+    size = recipe.sample.batch_size
+    for start in range(0, len(numbers), size):
+        chunk = numbers[start : start + size]
+        steps = sample_pairs(
+            functools.partial(_denoise, model),
+            chunk,
+            video_shape=config.video_size,
+            audio_shape=config.audio_size,
+            schedule=linear_schedule(),
+            scheduler=recipe.sample.scheduler,
+            steps=recipe.sample.steps,
+            seed=recipe.sample.seed,
+            device=device,
+        )
+        for result in steps:
+            bar.advance(len(chunk) / recipe.sample.steps)
+            if result is not None:
+                yield from _clips(chunk, *result)
+
+
+def _denoise(model: MMDiffusion, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    video, audio, timesteps, generator = args
+    return model(video, audio, timesteps, generator=generator)
+
+
+def _clips(numbers: list[int], video: torch.Tensor, audio: torch.Tensor) -> Iterator[GeneratedClip]:
+    """Turn a batch in [-1, 1] into clips: rounded to the nearest grey level, not truncated."""
+    frames = ((video + 1) * 127.5).round().to(torch.uint8).permute(0, 1, 3, 4, 2).contiguous().numpy()
+    for number, picture, sound in zip(numbers, frames, audio.numpy(), strict=True):
+        yield GeneratedClip(f"sample-{number:05d}", picture, FPS, sound.astype(np.float32), SAMPLE_RATE_HZ)

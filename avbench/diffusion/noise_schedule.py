@@ -1,0 +1,84 @@
+"""The discrete Gaussian diffusion both modalities share: schedule, forward process, training loss.
+
+The schedule itself is diffusers' `DDPMScheduler`; what is added here is the joint use on video and audio of
+MM-Diffusion (arXiv 2212.09478, eq. 3-6): one timestep per sample for both modalities, independent noise, and the sum
+of the two mean squared errors.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from diffusers import DDPMScheduler
+
+TRAIN_TIMESTEPS = 1000
+
+
+def linear_schedule(steps: int = TRAIN_TIMESTEPS) -> DDPMScheduler:
+    """Linear betas from ``1e-4 * 1000 / steps`` to ``0.02 * 1000 / steps`` (DDPM, scaled as in guided-diffusion)."""
+    scale = 1000 / steps
+    return DDPMScheduler(
+        num_train_timesteps=steps, beta_start=1e-4 * scale, beta_end=0.02 * scale, beta_schedule="linear"
+    )
+
+
+class NoisyPair(NamedTuple):
+    """A noised batch and the noise in it.
+
+    Attributes:
+        video: (B, T, C, H, W).
+        audio: (B, C, L).
+        video_noise: Same shape as ``video``.
+        audio_noise: Same shape as ``audio``.
+        timesteps: int64 (B,), uniform in [0, steps).
+    """
+
+    video: torch.Tensor
+    audio: torch.Tensor
+    video_noise: torch.Tensor
+    audio_noise: torch.Tensor
+    timesteps: torch.Tensor
+
+
+def noise_pair(
+    schedule: DDPMScheduler, video: torch.Tensor, audio: torch.Tensor, generator: torch.Generator
+) -> NoisyPair:
+    """Draw a timestep per sample and noise both modalities at it.
+
+    Args:
+        schedule: Noise schedule.
+        video: (B, T, C, H, W) in [-1, 1].
+        audio: (B, C, L) in [-1, 1].
+        generator: CPU generator; the draw is the same on every device.
+    """
+    timesteps = torch.randint(0, schedule.config.num_train_timesteps, (len(video),), generator=generator)
+    video_noise = torch.randn(video.shape, generator=generator).to(video)
+    audio_noise = torch.randn(audio.shape, generator=generator).to(audio)
+    timesteps = timesteps.to(video.device)
+    return NoisyPair(
+        schedule.add_noise(video, video_noise, timesteps),  # type: ignore[arg-type]
+        schedule.add_noise(audio, audio_noise, timesteps),  # type: ignore[arg-type]
+        video_noise,
+        audio_noise,
+        timesteps,
+    )
+
+
+class PairLoss(NamedTuple):
+    """Mean squared noise error per sample, each a mean over the elements of its modality; float32 (B,)."""
+
+    video: torch.Tensor
+    audio: torch.Tensor
+
+    @property
+    def total(self) -> torch.Tensor:
+        """Scalar training loss: the two errors with weight 1:1, averaged over the batch."""
+        return (self.video + self.audio).mean()
+
+
+def pair_loss(predicted_video: torch.Tensor, predicted_audio: torch.Tensor, target: NoisyPair) -> PairLoss:
+    """Noise-prediction loss of both modalities, computed in float32."""
+    video = (predicted_video.float() - target.video_noise.float()).square().flatten(1).mean(1)
+    audio = (predicted_audio.float() - target.audio_noise.float()).square().flatten(1).mean(1)
+    return PairLoss(video, audio)

@@ -1,0 +1,116 @@
+"""Checkpoints without pickles: weights, EMA and optimizer as safetensors, the configuration inside the metadata.
+
+A checkpoint is a folder ``checkpoints/step-00000500/`` that appears by one rename, so it is whole or absent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from avbench.errors import UserError
+from avbench.workspace import fsync_tree
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint on disk.
+
+    Attributes:
+        path: Its folder.
+        step: Optimizer steps taken.
+        config: What the weights were made with (model, preset, recipe, dataset hash).
+    """
+
+    path: Path
+    step: int
+    config: dict[str, Any]
+
+    def weights(self, kind: str = "ema") -> dict[str, torch.Tensor]:
+        """Tensors of ``model`` or ``ema``, on the CPU."""
+        return load_file(self.path / f"{kind}.safetensors")
+
+
+def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies that safetensors can store: contiguous, on the CPU, sharing no memory."""
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+
+
+def save(
+    folder: Path,
+    step: int,
+    model: torch.nn.Module,
+    ema: dict[str, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    config: dict[str, Any],
+    *,
+    keep: int = 2,
+) -> Path:
+    """Publish a checkpoint and delete all but the newest ``keep``.
+
+    Args:
+        folder: The run's ``checkpoints`` folder.
+        step: Optimizer steps taken.
+        model: Network in training.
+        ema: Averaged weights, same names.
+        optimizer: Its state is saved for an exact resume.
+        config: Stored as JSON in the metadata of every file.
+        keep: Checkpoints left on disk.
+
+    Returns:
+        The new folder.
+    """
+    final = folder / f"step-{step:08d}"
+    scratch = folder / f".tmp-{os.getpid()}-{final.name}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    metadata = {"avbench": json.dumps({"step": step, "config": config}, sort_keys=True)}
+    save_file(_contiguous(dict(model.state_dict())), scratch / "model.safetensors", metadata)
+    save_file(_contiguous(ema), scratch / "ema.safetensors", metadata)
+    state = optimizer.state_dict()["state"]
+    flat = {f"{i}.{key}": torch.as_tensor(value) for i, entry in state.items() for key, value in entry.items()}
+    save_file(_contiguous(flat), scratch / "optimizer.safetensors", metadata)
+    fsync_tree(scratch)
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(scratch, final)
+    for old in sorted(folder.glob("step-*"))[:-keep]:
+        shutil.rmtree(old)
+    return final
+
+
+def restore_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> None:
+    """Load the optimizer state saved beside the weights."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in load_file(checkpoint.path / "optimizer.safetensors").items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def read(path: Path) -> Checkpoint:
+    """Open a checkpoint folder.
+
+    Raises:
+        UserError: It is no checkpoint of avbench, or damaged.
+    """
+    file = path / "ema.safetensors"
+    try:
+        with safe_open(file, framework="pt") as handle:
+            metadata = json.loads((handle.metadata() or {})["avbench"])
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise UserError(f"{file}: not a checkpoint of avbench, or damaged ({error}); train again") from error
+    return Checkpoint(path, int(metadata["step"]), metadata["config"])
+
+
+def latest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint in a ``checkpoints`` folder, or None."""
+    found = sorted(folder.glob("step-*"))
+    return read(found[-1]) if found else None
