@@ -1,0 +1,50 @@
+"""What `avbench list` and `avbench weights` show: every plug-in, dataset, protocol and set of weights, one line each."""
+
+from __future__ import annotations
+
+import tomllib
+
+from avbench import recipe, registry, weights
+from avbench.weights import Weight
+
+
+def rows(kind: str) -> list[tuple[str, str]]:
+    """Name and one line for everything of ``kind`` (the plural words of `avbench list`)."""
+    if kind == "datasets":
+        folder = recipe.project_root() / "manifests"
+        cards = {p.parent.name: tomllib.loads(p.read_text()) for p in sorted(folder.glob("*/card.toml"))}
+        return [(name, str(card.get("description", "")).split("\n")[0]) for name, card in cards.items()]
+    if kind == "protocols":
+        folder = recipe.project_root() / "recipes" / "protocols"
+        files = {p.stem: tomllib.loads(p.read_text()) for p in sorted(folder.glob("*.toml"))}
+        return [(name, data.get("description", "")) for name, data in files.items()]
+    if kind == "weights":
+        return [(w.name, describe(w)) for w in all_weights()]
+    singular = kind.removesuffix("s")
+    return [(name, registry.summary(singular, name)) for name in registry.names(singular)]
+
+
+def all_weights() -> list[Weight]:
+    """The weights every feature network declares."""
+    found = [registry.module("feature", name).Feature.weight for name in registry.names("feature")]
+    return [weight for weight in found if weight is not None]
+
+
+def weights_named(name: str) -> list[Weight]:
+    """One set of weights by name, or all.
+
+    Raises:
+        UserError: Unknown name; the nearest right ones are offered.
+    """
+    known = {weight.name: weight for weight in all_weights()}
+    if name == "all":
+        return list(known.values())
+    if name not in known:
+        raise registry.unknown("set of weights", name, sorted(known))
+    return [known[name]]
+
+
+def describe(weight: Weight) -> str:
+    """File, size, licence, and whether it is on this machine."""
+    here = "present" if weights.is_present(weight) else "absent"
+    return f"{here}: {weight.file}, {weight.size_bytes / 1e6:.0f} MB, {weight.licence}"

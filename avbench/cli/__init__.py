@@ -1,0 +1,49 @@
+"""The command line. One short function per command; heavy imports happen inside them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from avbench import __version__
+
+app = typer.Typer(
+    help="Exact paired audio-video datasets, joint generation baselines and comparable scores.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"avbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Exact paired audio-video datasets, joint generation baselines and comparable scores."""
+
+
+def main() -> None:
+    """Run the command line: a mistake of the user is one sentence and exit code 2, never a traceback."""
+    from avbench.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        typer.secho(f"error: {error}", err=True, fg="red")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.secho("stopped; run the same command again to go on where it stopped", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+from avbench.cli import bench, data, info  # noqa: E402, F401 - importing them adds their commands to `app`

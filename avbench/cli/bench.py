@@ -1,0 +1,201 @@
+"""Commands that train, sample, score and rank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avbench.cli import app
+
+PANEL = "Baselines and scores"
+
+Baseline = Annotated[str, typer.Argument(help="Name of a baseline: `avbench list baselines`.")]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Dataset folder, or a name below datasets/. Default: the recipe's.")
+]
+Preset = Annotated[str, typer.Option(help="tiny (CPU, minutes) or paper (GPU), or a recipe .toml file.")]
+RunOut = Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: runs/<baseline>-<preset>.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1. Default: cuda when there is one.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Training steps instead of the recipe's.")]
+Samples = Annotated[int | None, typer.Option("--n", min=1, help="Clips to sample instead of the recipe's number.")]
+Board = Annotated[Path, typer.Option("--leaderboard", help="Folder of the leaderboard.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: the cores of this machine.")]
+
+
+@app.command("run-baseline", rich_help_panel=PANEL)
+def run_baseline(
+    baseline: Baseline,
+    dataset: DatasetOption = None,
+    preset: Preset = "tiny",
+    out: RunOut = None,
+    steps: Steps = None,
+    n: Samples = None,
+    device: Device = None,
+    workers: Workers = None,
+    leaderboard: Board = Path("leaderboard"),
+) -> None:
+    """Train, sample, score and record a baseline. The same command goes on where it stopped.
+
+    Examples:
+
+        avbench run-baseline mmdiffusion --preset tiny --dataset demo
+
+        avbench run-baseline mmdiffusion --preset paper --dataset concerts --device cuda
+    """
+    from avbench.cli.console import ConsoleReporter
+    from avbench.runs import Run
+
+    reporter = ConsoleReporter()
+    run = Run.open(baseline, preset, dataset=dataset, out=out, steps=steps, n=n, device=device, reporter=reporter)
+    run.train()
+    run.sample()
+    record = run.score(workers)
+    run.publish(record, leaderboard)
+    _show_scores(record)
+
+
+@app.command(rich_help_panel=PANEL)
+def train(
+    baseline: Baseline,
+    dataset: DatasetOption = None,
+    preset: Preset = "tiny",
+    out: RunOut = None,
+    steps: Steps = None,
+    device: Device = None,
+) -> None:
+    """Train a baseline on a dataset's shards; resumes from its newest checkpoint.
+
+    Examples:
+
+        avbench train mmdiffusion --preset tiny --dataset demo
+
+        avbench train mmdiffusion --preset tiny --dataset demo --steps 20 --out runs/short
+    """
+    from avbench.cli.console import ConsoleReporter
+    from avbench.runs import Run
+
+    run = Run.open(
+        baseline, preset, dataset=dataset, out=out, steps=steps, n=None, device=device, reporter=ConsoleReporter()
+    )
+    run.train()
+
+
+@app.command(rich_help_panel=PANEL)
+def sample(
+    baseline: Baseline,
+    preset: Preset = "tiny",
+    out: RunOut = None,
+    n: Samples = None,
+    device: Device = None,
+) -> None:
+    """Sample clips from a trained run: .mp4 with sound to watch, .npz without loss to score.
+
+    Examples:
+
+        avbench sample mmdiffusion --preset tiny
+
+        avbench sample mmdiffusion --preset tiny --out runs/short --n 8
+    """
+    from avbench.cli.console import ConsoleReporter
+    from avbench.runs import Run
+
+    run = Run.open(
+        baseline, preset, dataset=None, out=out, steps=None, n=n, device=device, reporter=ConsoleReporter()
+    )
+    run.sample()
+
+
+@app.command(rich_help_panel=PANEL)
+def score(
+    outputs: Annotated[Path, typer.Argument(help="Folder of generated clips (.mp4 .webm .mkv .mov with sound, or .npz).")],
+    reference: Annotated[
+        str | None, typer.Option(help="Dataset (folder or name below datasets/), or a folder of real clips.")
+    ] = None,
+    protocol: Annotated[str, typer.Option(help="`avbench list protocols`, or a .toml file.")] = "mmdiffusion",
+    model: Annotated[str | None, typer.Option(help="Name of the model in the record. Default: the folder's name.")] = None,
+    device: Device = None,
+    workers: Workers = None,
+    leaderboard: Annotated[Path | None, typer.Option(help="Also publish the record to this leaderboard folder.")] = None,
+) -> None:
+    """Score a folder of clips against a reference; writes result.json and per_clip.parquet beside the clips.
+
+    Examples:
+
+        avbench score runs/mmdiffusion-tiny/samples --reference demo --protocol demo-v1
+
+        avbench score outputs/ --reference real/ --model mine --leaderboard leaderboard
+    """
+    from avbench.cli.console import ConsoleReporter
+    from avbench.runs import score_folder
+
+    record = score_folder(
+        outputs,
+        reference,
+        protocol,
+        model=model,
+        device=device,
+        workers=workers,
+        leaderboard=leaderboard,
+        reporter=ConsoleReporter(),
+    )
+    _show_scores(record)
+
+
+def _show_scores(record: object) -> None:
+    from avbench.cli.console import console
+    from avbench.leaderboard.records import ResultRecord
+
+    assert isinstance(record, ResultRecord)
+    out = console()
+    out.print(f"protocol {record.protocol.id}   N used {record.n_used} of {record.n_asked} asked", markup=False)
+    for item in record.scores:
+        if item.value is None:
+            out.print(f"{item.metric:<10} -          {item.reason}", markup=False)
+            continue
+        low, high = item.interval or (float("nan"), float("nan"))
+        floor = f"   {item.floor_kind}: {item.floor:.4g}" if item.floor is not None else ""
+        out.print(f"{item.metric:<10} {item.value:<10.4g} 95% [{low:.4g}, {high:.4g}]{floor}", markup=False)
+    for warning in dict.fromkeys(w for item in record.scores for w in item.warnings):
+        out.print(f"note: {warning}", markup=False, style="dim")
+    for name, reason in list(record.failed.items())[:10]:
+        out.print(f"failed {name}: {reason}", markup=False, style="dim")
+
+
+leaderboard_app = typer.Typer(help="Tables of results.", no_args_is_help=True)
+app.add_typer(leaderboard_app, name="leaderboard", rich_help_panel=PANEL)
+
+
+@leaderboard_app.command("build")
+def leaderboard_build(folder: Annotated[Path, typer.Argument(help="Leaderboard folder.")] = Path("leaderboard")) -> None:
+    """Write README.md and index.html from the records in results/.
+
+    Examples:
+
+        avbench leaderboard build
+
+        avbench leaderboard build demo/leaderboard
+    """
+    from avbench.cli.console import ConsoleReporter
+    from avbench.leaderboard import page
+
+    for path in page.build(folder):
+        ConsoleReporter().note(f"wrote {path}")
+
+
+@leaderboard_app.command("show")
+def leaderboard_show(folder: Annotated[Path, typer.Argument(help="Leaderboard folder.")] = Path("leaderboard")) -> None:
+    """Print the tables here.
+
+    Examples:
+
+        avbench leaderboard show
+
+        avbench leaderboard show demo/leaderboard
+    """
+    from avbench.cli.console import console
+    from avbench.leaderboard import page
+
+    for line in page.markdown(folder).splitlines():
+        console().print(line, markup=False)

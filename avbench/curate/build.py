@@ -1,0 +1,168 @@
+"""One dataset from manifest to shards: opens the manifest and the recipe, and calls the stages in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from avbench import parallel, recipe as recipes, workspace
+from avbench.curate import hub, manifest as manifests
+from avbench.curate.download import download, plan
+from avbench.curate.filter import filter_clips
+from avbench.curate.manifest import Manifest
+from avbench.curate.segment import segment
+from avbench.curate.shard import shard
+from avbench.errors import EnvironmentFault, UserError
+from avbench.parallel import StageSummary
+from avbench.progress import SILENT, Reporter
+from avbench.recipe import DatasetRecipe
+from avbench.schema import Source
+from avbench.workspace import Workspace
+
+GIGABYTE = 1e9
+
+
+@dataclass(frozen=True)
+class Build:
+    """A dataset being built.
+
+    Attributes:
+        manifest: Card and all its sources.
+        sources: The sources taken: all, or the first ``limit``.
+        recipe: How clips are made.
+        workspace: Where.
+        reporter: Progress.
+    """
+
+    manifest: Manifest
+    sources: tuple[Source, ...]
+    recipe: DatasetRecipe
+    workspace: Workspace
+    reporter: Reporter
+
+    @classmethod
+    def open(
+        cls,
+        dataset: str,
+        *,
+        out: Path | None = None,
+        limit: int | None = None,
+        recipe: str | None = None,
+        route: str | None = None,
+        reporter: Reporter = SILENT,
+    ) -> Build:
+        """Read manifest and recipe. Nothing is written yet, except a hub list that is absent.
+
+        Args:
+            dataset: Shipped name, manifest folder, or table.
+            out: Folder of the dataset; ``datasets/<name>`` when None.
+            limit: Take only so many sources.
+            recipe: Recipe name or file; the card's when None.
+            route: ``hub`` or ``web``, where the card offers both.
+            reporter: Progress.
+
+        Raises:
+            UserError: Whatever is wrong with the manifest, the recipe or a name.
+        """
+        manifest = manifests.load(dataset)
+        if manifest.card.hub is None and route is not None:
+            raise UserError(f"{dataset}: has no routes to choose from; leave --route away")
+        if manifest.needs_sync or (route is not None and route != manifest.route):
+            reporter.note(sync(dataset, route=route, reporter=reporter))
+            manifest = manifests.load(dataset)
+        chosen = recipes.load(recipes.find("datasets", recipe or manifest.card.recipe), DatasetRecipe)
+        root = out or Path("datasets") / manifest.card.name
+        return cls(manifest, manifest.take(limit), manifest.adapt(chosen), Workspace(root), reporter)
+
+    def describe(self, workers: int | None) -> list[str]:
+        """What is about to happen, in a few lines."""
+        work, cut = plan(self.workspace, self.sources), self.recipe.segment
+        size = f"{work.known_bytes / GIGABYTE:.2f} GB to download"
+        if work.unknown_count:
+            size += f" and {work.unknown_count} sources of unknown size"
+        return [
+            f"{self.manifest.card.name} {self.manifest.card.version}: {len(self.sources)} sources"
+            f" (of {len(self.manifest.sources)}) into {self.workspace.root}",
+            f"clips of {cut.clip_s:g} s from {cut.lead_s:g} s on, {cut.width}x{cut.height} at {cut.fps:g} fps, "
+            f"{cut.sample_rate_hz} Hz; filters: {', '.join(spec.name for spec in self.recipe.filters) or 'none'}",
+            f"{size}; {work.free_bytes / GIGABYTE:.0f} GB free; {workers or parallel.default_workers()} workers",
+        ]
+
+    def check_disk(self) -> None:
+        """Refuse a download that cannot fit.
+
+        Raises:
+            EnvironmentFault: The known size exceeds the free space.
+        """
+        work = plan(self.workspace, self.sources)
+        if work.known_bytes > work.free_bytes:
+            raise EnvironmentFault(
+                f"{self.workspace.root}: {work.known_bytes / GIGABYTE:.1f} GB are to come and only "
+                f"{work.free_bytes / GIGABYTE:.1f} GB are free; free some space, give --limit, or --out on another disk"
+            )
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder against a second avbench, and save the resolved recipe beside the output.
+
+        Raises:
+            UserError: Another process works in the folder.
+        """
+        self.workspace.root.mkdir(parents=True, exist_ok=True)
+        guard = FileLock(self.workspace.root / ".lock", timeout=0)
+        try:
+            guard.acquire()
+        except Timeout as error:
+            raise UserError(f"{self.workspace.root}: another avbench works in this folder; wait for it") from error
+        try:
+            workspace.write_json(self.workspace.root / "recipe.json", self.recipe.model_dump(mode="json"))
+            yield
+        finally:
+            guard.release()
+
+    def stage(self, name: str, workers: int | None) -> StageSummary:
+        """Run one stage of `avbench.workspace.STAGES` over the sources taken."""
+        count, ids = workers or parallel.default_workers(), [source.source_id for source in self.sources]
+        if name == "download":
+            return download(
+                self.workspace, self.sources, self.recipe.download, workers=count, reporter=self.reporter
+            )
+        if name == "segment":
+            return segment(self.workspace, ids, self.recipe.segment, workers=count, reporter=self.reporter)
+        if name == "filter":
+            return filter_clips(self.workspace, ids, self.recipe.filters, workers=count, reporter=self.reporter)
+        card = self.manifest.card
+        about = {"name": card.name, "version": card.version, "licence": card.licence, "citation": card.citation}
+        return shard(
+            self.workspace,
+            card.name,
+            {**about, "manifest_sha256": self.manifest.sha256},
+            self.recipe,
+            workers=count,
+            reporter=self.reporter,
+        )
+
+
+def sync(
+    dataset: str, *, route: str | None = None, endpoint: str | None = None, reporter: Reporter = SILENT
+) -> str:
+    """List a dataset's hub repository into its sources.csv; returns one line that says what was found.
+
+    Raises:
+        UserError: The manifest names no hub repository, the route is unknown, or the hub cannot be listed.
+    """
+    card = manifests.load(dataset).card
+    if card.hub is None:
+        raise UserError(f"{dataset}: its card names no hub repository, so there is nothing to sync")
+    if route not in (None, "hub", "web"):
+        raise UserError(f"--route {route!r}: must be hub (the published chunks) or web (the videos, cut here)")
+    folder = manifests.list_folder(dataset)
+    lock = hub.sync(card, folder, "web" if route == "web" else "hub", endpoint=endpoint, reporter=reporter)
+    return (
+        f"{card.hub.repo_id} at {lock.revision[:12]}: {lock.sources} sources of {lock.videos} videos, "
+        f"{lock.total_bytes / GIGABYTE:.2f} GB, written to {folder / manifests.LIST_NAME}"
+    )

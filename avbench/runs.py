@@ -1,0 +1,276 @@
+"""A run: the folder in which a baseline is trained, sampled, scored and recorded.
+
+    runs/<name>/recipe.json  checkpoints/  log.jsonl  samples/  result.json  per_clip.parquet
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from avbench import parallel, protocol as protocols, provenance, recipe as recipes, registry, scoring, workspace
+from avbench.baselines import _base
+from avbench.dataset import is_dataset
+from avbench.errors import UserError
+from avbench.leaderboard import page, records
+from avbench.leaderboard.records import ResultRecord
+from avbench.progress import SILENT, Reporter
+from avbench.recipe import BaselineRecipe
+from avbench.schema import SCHEMA_VERSION
+from avbench.scoring import ScoreResult
+from avbench.training.loop import read_log
+
+DATASETS = Path("datasets")
+SHOWN_CLIPS = 4
+
+
+def find_dataset(name: str) -> Path:
+    """Folder of a dataset: a path, or a name below ``datasets/``.
+
+    Raises:
+        UserError: Neither; says how to build it.
+    """
+    for candidate in (Path(name), DATASETS / name):
+        if is_dataset(candidate):
+            return candidate
+    raise UserError(
+        f"{name}: is no finished dataset (looked for {Path(name) / 'shards' / 'DATASET.json'} and below {DATASETS}/); "
+        f"build it with `avbench build-dataset {Path(name).name}`"
+    )
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The device asked for, or CUDA when there is one.
+
+    Raises:
+        UserError: No such device on this machine.
+    """
+    from avbench.features._base import usable_device
+
+    return usable_device(name) if name else _base.default_device()
+
+
+@dataclass
+class Run:
+    """One baseline in one folder.
+
+    Attributes:
+        recipe: What is trained, sampled and scored, with the user's numbers filled in.
+        folder: Where.
+        dataset: Dataset folder, or None when only sampling.
+        device: Where networks run.
+        reporter: Progress.
+        seconds: Wall time of each stage run so far.
+    """
+
+    recipe: BaselineRecipe
+    folder: Path
+    dataset: Path | None
+    device: torch.device
+    reporter: Reporter
+    seconds: dict[str, float]
+
+    @classmethod
+    def open(
+        cls,
+        baseline: str,
+        preset: str,
+        *,
+        dataset: str | None,
+        out: Path | None,
+        steps: int | None = None,
+        n: int | None = None,
+        device: str | None = None,
+        reporter: Reporter = SILENT,
+    ) -> Run:
+        """Read the recipe and check every name before any work begins.
+
+        Raises:
+            UserError: Unknown baseline, preset, recipe key or device.
+        """
+        registry.module("baseline", baseline)
+        recipe = recipes.load(_recipe_path(baseline, preset), BaselineRecipe)
+        if steps is not None:
+            recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
+        if n is not None:
+            recipe = recipe.model_copy(update={"sample": recipe.sample.model_copy(update={"n": n})})
+        protocols.load(recipe.protocol)
+        folder = out or Path("runs") / f"{recipe.baseline}-{recipe.preset}"
+        place = find_dataset(dataset) if dataset else None
+        return cls(recipe, folder, place, pick_device(device), reporter, {})
+
+    def _dataset(self) -> Path:
+        if self.dataset is None:
+            self.dataset = find_dataset(self.recipe.dataset)
+        return self.dataset
+
+    def train(self) -> None:
+        """Train, or go on training."""
+        dataset, begun = self._dataset(), time.monotonic()
+        workspace.write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
+        baseline = registry.module("baseline", self.recipe.baseline)
+        result = baseline.train(dataset, self.recipe, self.folder, device=self.device, reporter=self.reporter)
+        self.seconds["train"] = time.monotonic() - begun
+        self.reporter.note(
+            f"train      {result.steps} steps, loss {result.first_loss:.3f} -> {result.final_loss:.3f} "
+            f"({self.seconds['train']:.1f} s), {result.checkpoint}"
+        )
+
+    def sample(self) -> Path:
+        """Sample what is missing."""
+        begun = time.monotonic()
+        folder, made, already = _base.write_samples(self.folder, self.recipe, device=self.device, reporter=self.reporter)
+        self.seconds["sample"] = time.monotonic() - begun
+        before = f", {already} already" if already else ""
+        self.reporter.note(f"sample     {made} clips{before} ({self.seconds['sample']:.1f} s), {folder}")
+        return folder
+
+    def score(self, workers: int | None) -> ResultRecord:
+        """Score the samples against the dataset and write ``result.json``."""
+        protocol = protocols.load(self.recipe.protocol)
+        result = scoring.score(
+            self.folder / "samples",
+            self._dataset(),
+            protocol,
+            workers=workers or parallel.default_workers(),
+            device=str(self.device),
+            reporter=self.reporter,
+        )
+        self.seconds["score"] = result.seconds
+        return write_record(
+            self.folder,
+            result,
+            protocol,
+            model=self.recipe.baseline,
+            preset=self.recipe.preset,
+            training=self._training(),
+            sampling=self.recipe.sample.model_dump(mode="json"),
+            seconds=self.seconds,
+            device=str(self.device),
+        )
+
+    def _training(self) -> dict[str, Any]:
+        """What the record says of training: the recipe, and what the log shows of all of it."""
+        from avbench.training.loop import edge_losses
+
+        log = read_log(self.folder / "log.jsonl")
+        first, final = edge_losses([row["loss"] for row in log])
+        settings = self.recipe.train.model_dump(mode="json")
+        return {**settings, "first_loss": round(first, 6), "final_loss": round(final, 6)}
+
+    def publish(self, record: ResultRecord, leaderboard: Path) -> None:
+        """Add the record to a leaderboard folder with a few clips and the loss curve, and rebuild its page."""
+        clips = sorted((self.folder / "samples").glob("*.mp4"))[:SHOWN_CLIPS]
+        publish(record, leaderboard, clips, read_log(self.folder / "log.jsonl"), self.reporter)
+
+
+def publish(
+    record: ResultRecord, leaderboard: Path, clips: list[Path], losses: list[dict[str, float]], reporter: Reporter
+) -> None:
+    """Save a record and its media, and rebuild the page."""
+    records.save(record, leaderboard)
+    page.attach_media(record, leaderboard, clips, losses)
+    for path in page.build(leaderboard):
+        reporter.note(f"wrote {path}")
+
+
+def _recipe_path(baseline: str, preset: str) -> Path:
+    """Recipe file of a baseline's preset, or the user's own file."""
+    if preset.endswith(".toml"):
+        return recipes.find("baselines", preset)
+    known = [n.split("-", 1)[1] for n in recipes.names("baselines") if n.startswith(f"{baseline}-")]
+    if preset not in known:
+        raise registry.unknown("preset", preset, known)
+    return recipes.find("baselines", f"{baseline}-{preset}")
+
+
+def write_record(
+    folder: Path,
+    result: ScoreResult,
+    protocol: protocols.Protocol,
+    *,
+    model: str,
+    preset: str,
+    training: dict[str, Any] | None,
+    sampling: dict[str, Any] | None,
+    seconds: dict[str, float],
+    device: str,
+) -> ResultRecord:
+    """Write ``result.json`` and ``per_clip.parquet`` into ``folder`` and return the record."""
+    record = records.make(
+        schema_version=SCHEMA_VERSION,
+        model=model,
+        preset=preset,
+        task="joint",
+        dataset={key: result.reference[key] for key in ("name", "version", "sha256", "split")},
+        protocol={
+            "id": protocol.id,
+            "name": protocol.name,
+            "sha256": protocol.sha256,
+            "settings": protocol.model_dump(mode="json"),
+        },
+        scores=result.scores,
+        n_asked=result.n_asked,
+        n_used=result.n_used,
+        failed=result.failed,
+        weights=result.weights,
+        training=training,
+        sampling=sampling,
+        seconds={stage: round(value, 2) for stage, value in seconds.items()},
+        command=shlex.join(["avbench", *sys.argv[1:]]),
+        commit=provenance.git_commit(),
+        environment=provenance.environment(device),
+    )
+    workspace.write_text(folder / "result.json", record.model_dump_json(indent=2) + "\n")
+    with workspace.publish(folder / "per_clip.parquet") as temporary:
+        pd.DataFrame(result.per_clip).to_parquet(temporary, index=False)
+    return record
+
+
+def score_folder(
+    outputs: Path,
+    reference: str | None,
+    protocol: str,
+    *,
+    model: str | None = None,
+    device: str | None = None,
+    workers: int | None = None,
+    leaderboard: Path | None = None,
+    reporter: Reporter = SILENT,
+) -> ResultRecord:
+    """Score any folder of clips and write the record beside them.
+
+    Raises:
+        UserError: No reference, or whatever is wrong with folder, reference or protocol.
+    """
+    rules = protocols.load(protocol)
+    where = pick_device(device)
+    if reference is None:
+        raise UserError(f"{outputs}: give the clips to compare with: --reference DATASET or --reference FOLDER")
+    folder = Path(reference)
+    place = folder if folder.is_dir() else find_dataset(reference)
+    result = scoring.score(
+        outputs, place, rules, workers=workers or parallel.default_workers(), device=str(where), reporter=reporter
+    )
+    record = write_record(
+        outputs,
+        result,
+        rules,
+        model=model or outputs.resolve().name,
+        preset="",
+        training=None,
+        sampling=None,
+        seconds={"score": result.seconds},
+        device=str(where),
+    )
+    if leaderboard is not None:
+        clips = sorted(p for p in outputs.iterdir() if p.suffix in (".mp4", ".webm"))[:SHOWN_CLIPS]
+        publish(record, leaderboard, clips, [], reporter)
+    return record
