@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 
-from avbench import recipe, registry, weights
+from avbench import features, recipe, registry, weights
 from avbench.weights import Weight
 
 
@@ -19,15 +19,9 @@ def rows(kind: str) -> list[tuple[str, str]]:
         files = {p.stem: tomllib.loads(p.read_text()) for p in sorted(folder.glob("*.toml"))}
         return [(name, data.get("description", "")) for name, data in files.items()]
     if kind == "weights":
-        return [(w.name, describe(w)) for w in all_weights()]
+        return [(w.name, describe(w)) for w in weights_named("all")]
     singular = kind.removesuffix("s")
     return [(name, registry.summary(singular, name)) for name in registry.names(singular)]
-
-
-def all_weights() -> list[Weight]:
-    """The weights every feature network declares."""
-    found = [registry.module("feature", name).Feature.weight for name in registry.names("feature")]
-    return [weight for weight in found if weight is not None]
 
 
 def weights_named(name: str) -> list[Weight]:
@@ -36,7 +30,7 @@ def weights_named(name: str) -> list[Weight]:
     Raises:
         UserError: Unknown name; the nearest right ones are offered.
     """
-    known = {weight.name: weight for weight in all_weights()}
+    known = features.published_weights()
     if name == "all":
         return list(known.values())
     if name not in known:
@@ -47,4 +41,4 @@ def weights_named(name: str) -> list[Weight]:
 def describe(weight: Weight) -> str:
     """File, size, licence, and whether it is on this machine."""
     here = "present" if weights.is_present(weight) else "absent"
-    return f"{here}: {weight.file}, {weight.size_bytes / 1e6:.0f} MB, {weight.licence}"
+    return f"{here}: {weight.file}, {weights.megabytes(weight.size_bytes)}, {weight.licence}"

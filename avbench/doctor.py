@@ -100,7 +100,7 @@ def _weights() -> list[Check]:
             catalogue.describe(weight),
             f"avbench weights fetch {weight.name}   (for the metrics that need it)",
         )
-        for weight in catalogue.all_weights()
+        for weight in catalogue.weights_named("all")
     ]
 
 

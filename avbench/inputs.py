@@ -6,6 +6,7 @@ failure with its reason; nothing is padded, repeated or replaced.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ class DatasetItem:
 
     def windows(self, protocol: Protocol) -> Iterator[Window]:
         """Every whole window of the clip, or the first."""
-        loader = WindowLoader(self.root, self.split, _spec(protocol), seed=protocol.seed)
+        loader = _loader(self.root, self.split, _spec(protocol))
         for row, start in loader.tiles():
             if row != self.row:
                 continue
@@ -125,6 +126,12 @@ Item = FileItem | DatasetItem
 
 def _spec(protocol: Protocol) -> WindowSpec:
     return WindowSpec(protocol.frames, protocol.fps, protocol.size, protocol.n_samples, protocol.sample_rate_hz)
+
+
+@functools.lru_cache(maxsize=8)
+def _loader(root: Path, split: str, window: WindowSpec) -> WindowLoader:
+    """Opened once per process, not once per clip."""
+    return WindowLoader(root, split, window, seed=0)
 
 
 def _read_npz(path: Path, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
@@ -228,7 +235,7 @@ def reference(where: Path, protocol: Protocol) -> tuple[list[Item], dict[str, st
     items: list[Item] = []
     for split in splits:
         if card["splits"].get(split, {}).get("clips", 0):
-            rows = WindowLoader(where, split, _spec(protocol), seed=protocol.seed).rows
+            rows = _loader(where, split, _spec(protocol)).rows
             items += [
                 DatasetItem(where, split, row, clip, source)
                 for row, (clip, source) in enumerate(zip(rows["clip_id"], rows["source_id"], strict=True))

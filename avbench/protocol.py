@@ -77,7 +77,7 @@ def _definition(metric: str) -> dict[str, str]:
     """What a metric rests on: its estimator, its feature, and the feature's weights."""
     module = registry.module("metric", metric)
     found = {"metric": metric, "estimator": module.ESTIMATOR, "feature": module.FEATURE or ""}
-    weight = registry.module("feature", module.FEATURE).Feature.weight if module.FEATURE else None
+    weight = registry.module("feature", module.FEATURE).WEIGHT if module.FEATURE else None
     if weight is not None:
         found["weights"] = f"{weight.file}:{weight.sha256 or 'no published digest'}"
     return found

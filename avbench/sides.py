@@ -66,7 +66,7 @@ class _Measured:
 def feature_names(protocol: Protocol, *, with_weights: bool) -> list[str]:
     """Features the protocol's distances need: those with published weights, or those without."""
     found = {registry.module("metric", metric).FEATURE for metric in protocol.metrics} - {None}
-    return sorted(n for n in found if (registry.module("feature", n).Feature.weight is not None) is with_weights)
+    return sorted(n for n in found if (registry.module("feature", n).WEIGHT is not None) is with_weights)
 
 
 def collect(
@@ -111,7 +111,7 @@ def _measure(item: Item, *, protocol: Protocol, per_clip: bool, keep_clips: bool
     """Decode one item; compute weight-free features and, when asked, the per-clip metrics."""
     windows = list(item.windows(protocol))
     clips = [window.signals for window in windows]
-    cheap = {name: embed(features.load(name), clips) for name in feature_names(protocol, with_weights=False)}
+    cheap = {name: features.embed_clips(features.load(name), clips) for name in feature_names(protocol, with_weights=False)}
     numbers = {}
     for name in protocol.metrics if per_clip else ():
         module = registry.module("metric", name)
@@ -119,24 +119,6 @@ def _measure(item: Item, *, protocol: Protocol, per_clip: bool, keep_clips: bool
             numbers[name] = [float(module.per_clip(clip)) for clip in clips]
     ids, clusters = [w.window_id for w in windows], [w.cluster for w in windows]
     return _Measured(ids, clusters, clips if keep_clips else [], cheap, numbers)
-
-
-def embed(feature: Feature, clips: Sequence[ClipSignals]) -> Embedding:
-    """Embed clips of one length; sound is mixed to mono and brought to the feature's rate."""
-    if feature.modality == "video":
-        return feature.embed(np.stack([clip.video for clip in clips]))
-    assert feature.sample_rate_hz is not None
-    return feature.embed(np.stack([_mono(clip, feature.sample_rate_hz) for clip in clips]))
-
-
-def _mono(clip: ClipSignals, sample_rate_hz: int) -> np.ndarray:
-    """Mean of the channels at another rate, float32 (L,)."""
-    sound = clip.audio.mean(axis=0)
-    if clip.sample_rate_hz == sample_rate_hz:
-        return sound
-    import librosa
-
-    return librosa.resample(sound, orig_sr=clip.sample_rate_hz, target_sr=sample_rate_hz)
 
 
 def _in_order(outcomes: Iterable[Outcome[_Measured]], order: list[str]) -> Iterator[Outcome[_Measured]]:
@@ -165,7 +147,7 @@ def _add(side: Side, measured: _Measured, networks: dict[str, Feature], limit: i
         side.embeddings[name].append(Embedding(part.values[mask], part.owner[mask] + first))
     for name, network in networks.items():
         for at in range(0, room, BATCH):
-            part = embed(network, measured.clips[at : min(at + BATCH, room)])
+            part = features.embed_clips(network, measured.clips[at : min(at + BATCH, room)])
             side.embeddings[name].append(part._replace(owner=part.owner + first + at))
 
 

@@ -11,7 +11,7 @@ from avbench import __version__
 app = typer.Typer(
     help="Exact paired audio-video datasets, joint generation baselines and comparable scores.",
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

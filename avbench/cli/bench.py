@@ -16,7 +16,7 @@ DatasetOption = Annotated[
     str | None, typer.Option("--dataset", help="Dataset folder, or a name below datasets/. Default: the recipe's.")
 ]
 Preset = Annotated[str, typer.Option(help="tiny (CPU, minutes) or paper (GPU), or a recipe .toml file.")]
-RunOut = Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: runs/<baseline>-<preset>.")]
+RunOut = Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: runs/BASELINE-PRESET.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1. Default: cuda when there is one.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps instead of the recipe's.")]
 Samples = Annotated[int | None, typer.Option("--n", min=1, help="Clips to sample instead of the recipe's number.")]

@@ -20,7 +20,7 @@ PANEL = "Datasets"
 Dataset = Annotated[
     str, typer.Argument(help="demo, concerts, gaming, a folder with card.toml and sources.csv, or a .csv of your own.")
 ]
-Out = Annotated[Path | None, typer.Option(help="Folder of the dataset. Default: datasets/<name>.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the dataset. Default: datasets/NAME.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first N sources.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: the cores of this machine.")]
 Recipe = Annotated[str | None, typer.Option(help="Recipe name or .toml file. Default: the one the manifest names.")]

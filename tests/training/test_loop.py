@@ -1,0 +1,132 @@
+"""Training resumes to the same weights, refuses another configuration, and its loss falls on a toy problem."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from avbench.diffusion.noise_schedule import PairLoss
+from avbench.errors import UserError
+from avbench.progress import Bar, Reporter
+from avbench.recipe import TrainRecipe
+from avbench.schema import Batch
+from avbench.training import checkpoint
+from avbench.training.loop import train
+
+CPU = torch.device("cpu")
+
+
+def toy_batch(step: int, size: int) -> Batch:
+    audio = torch.randn(size, 1, 8, generator=torch.Generator().manual_seed(step))
+    return Batch(torch.zeros(size, 1, 3, 2, 2, dtype=torch.uint8), audio, tuple(map(str, range(size))))
+
+
+def toy_loss(model: torch.nn.Module, batch: Batch, generator: torch.Generator) -> PairLoss:
+    """Learn to double the sound; noise from the step's generator makes an unseeded draw visible."""
+    noise = 0.1 * torch.randn(batch.audio.shape, generator=generator)
+    error = (model(batch.audio) - 2 * batch.audio - noise).square().flatten(1).mean(1)
+    return PairLoss(error, torch.zeros_like(error))
+
+
+def toy_model() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Dropout(0.1), torch.nn.Linear(16, 8))
+
+
+def recipe(steps: int) -> TrainRecipe:
+    return TrainRecipe(steps=steps, batch_size=4, learning_rate=1e-2, ema_decay=0.9, checkpoint_every=5, warmup_steps=3)
+
+
+def run(folder: Path, steps: int, reporter: Reporter | None = None, config: dict[str, int] | None = None) -> Path:
+    result = train(
+        toy_model(), toy_batch, toy_loss, recipe(steps), folder, config=config or {"a": 1}, device=CPU,
+        reporter=reporter or Reporter(),
+    )  # fmt: skip
+    return result.checkpoint
+
+
+class StopAt(Reporter):
+    """Presses Ctrl-C after so many steps."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def bar(self, description: str, total: float | None, unit: str = ""):  # type: ignore[no-untyped-def]
+        stop = self.step
+
+        class Stopping(Bar):
+            seen = 0.0
+
+            def advance(self, amount: float = 1.0, note: str = "") -> None:
+                self.seen += amount
+                if note and self.seen >= stop:
+                    raise KeyboardInterrupt
+
+        from contextlib import nullcontext
+
+        return nullcontext(Stopping())
+
+
+@pytest.mark.parametrize("stop", [1, 7, 11])
+def test_an_interrupted_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path, stop: int) -> None:
+    whole = run(tmp_path / "whole", 12)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", 12, StopAt(stop))
+    resumed = run(tmp_path / "broken", 12)
+    for name in ("model", "ema", "optimizer"):
+        want, got = load_file(whole / f"{name}.safetensors"), load_file(resumed / f"{name}.safetensors")
+        assert want.keys() == got.keys()
+        assert all(torch.equal(want[k], got[k]) for k in want), name
+    rows = [json.loads(line)["step"] for line in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]
+    assert rows == list(range(1, 13))
+
+
+def test_the_loss_falls_and_the_log_shows_it(tmp_path: Path) -> None:
+    result = train(toy_model(), toy_batch, toy_loss, recipe(200), tmp_path, config={}, device=CPU)
+    assert result.final_loss < 0.2 * result.first_loss
+    assert result.steps == 200
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
+    first = run(tmp_path, 6)
+    before = (first / "ema.safetensors").read_bytes()
+    assert run(tmp_path, 6) == first
+    assert (first / "ema.safetensors").read_bytes() == before
+
+
+def test_another_configuration_is_refused_by_the_name_of_what_differs(tmp_path: Path) -> None:
+    run(tmp_path, 5)
+    with pytest.raises(UserError, match="differs in a"):
+        run(tmp_path, 5, config={"a": 2})
+
+
+def test_a_loss_that_is_no_number_stops_training(tmp_path: Path) -> None:
+    def bad(model: torch.nn.Module, batch: Batch, generator: torch.Generator) -> PairLoss:
+        loss = toy_loss(model, batch, generator)
+        return PairLoss(loss.video * torch.nan, loss.audio)
+
+    with pytest.raises(UserError, match="diverged at step 0"):
+        train(toy_model(), toy_batch, bad, recipe(3), tmp_path, config={}, device=CPU)
+
+
+def test_the_averaged_weights_follow_the_model_and_differ_from_it(tmp_path: Path) -> None:
+    path = run(tmp_path, 20)
+    model, ema = load_file(path / "model.safetensors"), load_file(path / "ema.safetensors")
+    gaps = [float((model[k] - ema[k]).abs().max()) for k in model]
+    assert all(0 < gap < 0.2 for gap in gaps)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    path = run(tmp_path, 5)
+    (path / "ema.safetensors").write_bytes(b"not a checkpoint")
+    with pytest.raises(UserError, match="ema.safetensors: not a checkpoint"):
+        checkpoint.latest(tmp_path / "checkpoints")
+
+
+def test_old_checkpoints_are_removed(tmp_path: Path) -> None:
+    run(tmp_path, 20)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["step-00000015", "step-00000020"]
