@@ -1,0 +1,221 @@
+"""Small servers on loopback for tests: plain files with every way a download can go wrong, and a hub.
+
+with FileServer(folder) as server:
+    server.url("clip.mp4")                  # the file, with byte ranges
+    server.url("clip.mp4", "status/404")    # an error
+    server.url("clip.mp4", "truncated")     # Content-Length promises more than is sent
+
+with HubServer({"owner/name": folder}) as hub:
+    hub.endpoint                            # for HF_ENDPOINT or endpoint=
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mimetypes
+import re
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+mimetypes.add_type("application/dash+xml", ".mpd")
+
+
+class _Server:
+    """A threaded HTTP server on a free port of 127.0.0.1, for the length of a ``with`` block."""
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        self.requests: list[str] = []
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._http.daemon_threads = True
+        self._http.owner = self  # type: ignore[attr-defined]
+        self.port = self._http.server_address[1]
+        self.closing = threading.Event()
+
+    def __enter__(self):
+        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.closing.set()
+        self._http.shutdown()
+        self._http.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """What both servers share: quiet, counts requests, sends bytes with ranges."""
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    @property
+    def owner(self):
+        return self.server.owner
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        self.owner.requests.append(f"{self.command} {self.path}")
+        try:
+            self.answer(urlsplit(self.path))
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def reply(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
+        self.send_response(status)
+        for key, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def send_file(self, path: Path, headers: dict[str, str] | None = None) -> None:
+        data = path.read_bytes()
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        headers = {"Content-Type": kind, "Accept-Ranges": "bytes", **(headers or {})}
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not wanted:
+            return self.reply(200, headers, data)
+        start, end = int(wanted[1]), min(int(wanted[2] or len(data) - 1), len(data) - 1)
+        if start >= len(data):
+            return self.reply(416, {"Content-Range": f"bytes */{len(data)}"})
+        return self.reply(206, {**headers, "Content-Range": f"bytes {start}-{end}/{len(data)}"}, data[start : end + 1])
+
+
+class _FileHandler(_Handler):
+    def answer(self, parts) -> None:
+        mode, _, rest = unquote(parts.path).lstrip("/").partition("/")
+        if mode == "status":
+            code, _, rest = rest.partition("/")
+            return self.reply(int(code), {"Content-Type": "text/plain"}, b"no")
+        path = self.owner.folder / rest
+        if not path.is_file():
+            return self.reply(404, {"Content-Type": "text/html"}, b"<html>not here</html>")
+        if mode == "text":
+            return self.reply(200, {"Content-Type": "video/mp4"}, b"this is no video\n" * 200)
+        if mode == "page":
+            return self.reply(200, {"Content-Type": "text/html"}, b"<html><body>hello</body></html>")
+        if mode in ("truncated", "slow"):
+            return self.partial(path.read_bytes(), mode)
+        return self.send_file(path)
+
+    def partial(self, data: bytes, mode: str) -> None:
+        """Promise everything, send half, then close (``truncated``) or say nothing more (``slow``)."""
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp4")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[: len(data) // 2])
+        self.wfile.flush()
+        self.close_connection = True
+        deadline = time.monotonic() + 20
+        while mode == "slow" and time.monotonic() < deadline and not self.owner.closing.wait(0.02):
+            pass
+
+
+class FileServer(_Server):
+    """Serves the files of a folder; the first part of the path chooses how.
+
+    Args:
+        folder: What is served.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(_FileHandler)
+        self.folder = folder
+
+    def url(self, name: str, mode: str = "files") -> str:
+        """Address of a file; ``mode`` is files, status/<code>, text, page, truncated or slow."""
+        return f"http://127.0.0.1:{self.port}/{mode}/{quote(name)}"
+
+
+class _HubHandler(_Handler):
+    """The listing and download endpoints of the Hugging Face hub, as its client library uses them."""
+
+    def answer(self, parts) -> None:
+        path = unquote(parts.path)
+        if path.startswith("/cdn/"):
+            owner, name, file = re.fullmatch(r"/cdn/([^/]+)/([^/]+)/(.+)", path).groups()
+            return self.send_file(self.owner.repos[f"{owner}/{name}"] / file)
+        match = re.fullmatch(r"(/api)?/datasets/([^/]+/[^/]+)(?:/(revision|tree|resolve)/([^/]+)/?(.*))?", path)
+        if match is None:
+            return self.reply(404, {}, b"{}")
+        _, repo, verb, revision, rest = match.groups()
+        if repo in self.owner.gated:
+            return self.reply(403, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"}, b"{}")
+        if repo not in self.owner.repos:
+            return self.reply(404, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}, b"{}")
+        if revision not in (None, "main", self.owner.commit):
+            return self.reply(404, {"X-Error-Code": "RevisionNotFound"}, b"{}")
+        if verb == "resolve":
+            return self.resolve(repo, rest)
+        if verb == "tree":
+            return self.tree(repo, parse_qs(parts.query))
+        return self.json({"_id": "1", "id": repo, "sha": self.owner.commit, "siblings": [], "tags": []})
+
+    def json(self, data: object, headers: dict[str, str] | None = None) -> None:
+        self.reply(200, {"Content-Type": "application/json", **(headers or {})}, json.dumps(data).encode())
+
+    def tree(self, repo: str, query: dict[str, list[str]]) -> None:
+        """Files of a commit, in pages with a ``Link: rel=next`` header."""
+        root, size = self.owner.repos[repo], self.owner.page_size
+        files = sorted(p for p in root.rglob("*") if p.is_file())
+        start = int(query.get("cursor", ["0"])[0])
+        rows: list[dict[str, object]] = []
+        for path in files[start : start + size]:
+            data = path.read_bytes()
+            row: dict[str, object] = {"type": "file", "path": path.relative_to(root).as_posix(), "size": len(data)}
+            row["oid"] = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+            if self.owner.is_lfs(path):
+                row["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
+            rows.append(row)
+        rows += [{"type": "directory", "path": "train", "size": 0, "oid": "0" * 40}] if start == 0 else []
+        headers = {}
+        if start + size < len(files):
+            address = f"{self.owner.endpoint}{urlsplit(self.path).path}?recursive=True&cursor={start + size}"
+            headers["Link"] = f'<{address}>; rel="next"'
+        self.json(rows, headers)
+
+    def resolve(self, repo: str, file: str) -> None:
+        path = self.owner.repos[repo] / file
+        commit = {"X-Repo-Commit": self.owner.commit}
+        if not path.is_file():
+            return self.reply(404, {**commit, "X-Error-Code": "EntryNotFound"})
+        data = path.read_bytes()
+        if not self.owner.is_lfs(path):
+            return self.send_file(path, {**commit, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'})
+        linked = {"X-Linked-Size": str(len(data)), "X-Linked-Etag": f'"{hashlib.sha256(data).hexdigest()}"'}
+        return self.reply(302, {**commit, **linked, "Location": f"{self.owner.cdn}/cdn/{repo}/{quote(file)}"})
+
+
+class HubServer(_Server):
+    """Serves folders as dataset repositories of a hub. Media files are LFS objects behind a redirect.
+
+    Args:
+        repos: Repository name to folder.
+        gated: Names of repositories that answer with "gated".
+        commit: Commit sha of every repository's main branch.
+        page_size: Files per page of a listing.
+    """
+
+    def __init__(
+        self,
+        repos: dict[str, Path],
+        gated: tuple[str, ...] = (),
+        commit: str = "c0ffee" * 6 + "beef",
+        page_size: int = 3,
+    ) -> None:
+        super().__init__(_HubHandler)
+        self.repos, self.gated, self.commit, self.page_size = repos, gated, commit, page_size
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        # the client follows a redirect to another host by itself only for the download, as on the real hub
+        self.cdn = f"http://localhost:{self.port}"
+
+    @staticmethod
+    def is_lfs(path: Path) -> bool:
+        """Whether the hub would keep this file as an LFS object."""
+        return path.suffix == ".mp4"
