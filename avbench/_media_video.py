@@ -1,0 +1,217 @@
+"""Decode pictures onto a frame grid and into a size (part of `avbench.media`).
+
+The grid rule, used by `decode_video` and by `avbench.media.cut` alike: output frame k (time k / fps after the start)
+shows the source frame nearest in time, except that no frame is shown half an output frame or more before its own time.
+So a picture is never more than half an output frame early against the sound, every source frame that has a grid point
+of its own time is shown exactly there, and time stamps rounded to the millisecond (WebM, FLV) do no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from avbench._media_open import Timed, frames_from
+from avbench.errors import MediaError, UserError
+
+Fit = Literal["letterbox", "stretch", "crop"]
+Resize = Literal["nearest", "bilinear", "bicubic", "area", "lanczos"]
+
+_RESIZE = {
+    "nearest": Interpolation.POINT,
+    "bilinear": Interpolation.BILINEAR,
+    "bicubic": Interpolation.BICUBIC,
+    "area": Interpolation.AREA,
+    "lanczos": Interpolation.LANCZOS,
+}
+
+
+def frame_rate(fps: float | Fraction) -> Fraction:
+    """The exact rate behind a float: 30.0 is 30, 30000/1001 stays that fraction."""
+    return Fraction(fps).limit_denominator(1001)
+
+
+def decode_video(
+    path: Path,
+    *,
+    fps: float | None = None,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "letterbox",
+    resize: Resize = "bicubic",
+    start_s: float = 0.0,
+    n_frames: int | None = None,
+) -> NDArray[np.uint8]:
+    """Decode pictures, upright (rotation and pixel aspect applied), as RGB.
+
+    Args:
+        path: The file.
+        fps: Grid to resample to by the rule of this module, beginning at ``start_s``; None gives the file's own frames
+            from the first at or after ``start_s`` on.
+        size: (width, height) in pixels; None keeps the size as displayed.
+        fit: ``letterbox`` keeps the aspect and pads with black, ``stretch`` ignores it, ``crop`` keeps it and cuts off
+            what stands over, equally on both sides.
+        resize: Resampling filter of swscale.
+        start_s: Seconds from time zero of the file.
+        n_frames: How many frames; None means all to the end of the video.
+
+    Returns:
+        uint8 (T, H, W, 3), 0..255.
+
+    Raises:
+        MediaError: No picture, damaged, or the video ends more than one frame before ``n_frames`` are there.
+    """
+    start = Fraction(start_s).limit_denominator(10**9)
+    frames = frames_from(path, "video", start)
+    shown: Iterable[Any]
+    if fps is None:
+        shown = native(path, frames, start, n_frames)
+    else:
+        shown = on_grid(path, frames, start, frame_rate(fps), n_frames)
+    painter = Painter(size, fit, resize)
+    pictures = [painter.paint(frame) for frame in shown]
+    if not pictures:
+        raise MediaError(f"{path}: has no picture at or after {start_s:g} s")
+    return np.stack(pictures)
+
+
+def native(path: Path, frames: Iterator[Timed], start: Fraction, n_frames: int | None) -> Iterator[Any]:
+    """The file's own frames from the first at or after ``start`` on.
+
+    Raises:
+        MediaError: Fewer than ``n_frames``.
+    """
+    count = 0
+    for timed in at_or_after(frames, start):
+        if n_frames is not None and count == n_frames:
+            return
+        yield timed.frame
+        count += 1
+    if n_frames is not None and count < n_frames:
+        raise MediaError(f"{path}: has {count} frames from {float(start):g} s on, {n_frames} are needed")
+
+
+def at_or_after(frames: Iterator[Timed], start: Fraction) -> Iterator[Timed]:
+    """Leave out the frames before ``start``; half a tick of the file's clock is tolerated as rounding."""
+    return (timed for timed in frames if timed.start >= start - timed.frame.time_base / 2)
+
+
+def on_grid(path: Path, frames: Iterator[Timed], start: Fraction, fps: Fraction, n_frames: int | None) -> Iterator[Any]:
+    """The frame to show at each time ``start + k / fps``: see the rule at the top of this module.
+
+    The first frame also fills the time before it (a video that begins late), the last one stays for its own duration,
+    and for one output frame more where ``n_frames`` asks for it.
+
+    Raises:
+        MediaError: The video ends more than one frame before ``n_frames`` are there.
+    """
+    k = 0
+    last: Timed | None = None
+    gap = Fraction(0)
+    for timed in frames:
+        if last is not None:
+            gap = timed.start - last.start
+            due = max(timed.start - 1 / (2 * fps), (timed.start + last.start) / 2) - start
+            while k <= due * fps:
+                if k == n_frames:
+                    return
+                yield last.frame
+                k += 1
+        last = timed
+    if last is None:
+        return
+    frame_s = last.duration or gap or 1 / fps
+    end = last.start + frame_s - start
+    total = round(end * fps)
+    if n_frames is not None:
+        if Fraction(n_frames) / fps - end > max(1 / fps, frame_s):
+            raise MediaError(
+                f"{path}: the video ends {float(end):.3f} s after {float(start):g} s, "
+                f"{n_frames} frames at {float(fps):g} fps are needed"
+            )
+        total = n_frames
+    for _ in range(k, total):
+        yield last.frame
+
+
+class Painter:
+    """Turns decoded frames into upright RGB pictures of one size; a frame shown twice is converted once.
+
+    Args:
+        size: (width, height), or None for the size as displayed.
+        fit: See `decode_video`.
+        resize: See `decode_video`.
+
+    Raises:
+        UserError: Unknown ``fit`` or ``resize``, or a size below 1.
+    """
+
+    def __init__(self, size: tuple[int, int] | None, fit: Fit = "letterbox", resize: Resize = "bicubic") -> None:
+        if fit not in ("letterbox", "stretch", "crop"):
+            raise UserError(f"fit {fit!r} is unknown; use letterbox, stretch or crop")
+        if resize not in _RESIZE:
+            raise UserError(f"resize {resize!r} is unknown; use one of {', '.join(_RESIZE)}")
+        if size is not None and min(size) < 1:
+            raise UserError(f"size {size[0]} x {size[1]} must be at least 1 x 1")
+        self._size, self._fit = size, fit
+        self._flags = _RESIZE[resize] | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+        self._swscale = VideoReformatter()  # keeps its tables from frame to frame
+        self._cached: tuple[Any, NDArray[np.uint8]] | None = None
+
+    def paint(self, frame: Any) -> NDArray[np.uint8]:
+        """One picture, uint8 (H, W, 3)."""
+        if self._cached is None or self._cached[0] is not frame:
+            self._cached = (frame, self._convert(frame))
+        return self._cached[1]
+
+    def _convert(self, frame: Any) -> NDArray[np.uint8]:
+        turns = quarter_turns(frame)
+        shown = displayed_size(frame)
+        inner, outer = _fit_sizes(shown, self._size or shown, self._fit)
+        width, height = inner if turns % 2 == 0 else inner[::-1]
+        rgb = self._swscale.reformat(frame, width, height, "rgb24", interpolation=self._flags, threads=1).to_ndarray()
+        return _place(np.rot90(rgb, turns), outer)
+
+
+def quarter_turns(frame: Any) -> int:
+    """Counter-clockwise quarter turns that bring a frame upright, from its display matrix."""
+    return round(frame.rotation / 90) % 4
+
+
+def displayed_size(frame: Any) -> tuple[int, int]:
+    """(width, height) with pixel aspect and rotation applied."""
+    width, height = frame.width, frame.height
+    return (width, height) if quarter_turns(frame) % 2 == 0 else (height, width)
+
+
+def _fit_sizes(shown: tuple[int, int], wanted: tuple[int, int], fit: Fit) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Size to scale to, and size of the canvas."""
+    if fit == "stretch":
+        return wanted, wanted
+    ratios = [Fraction(want, have) for want, have in zip(wanted, shown, strict=True)]
+    ratio = min(ratios) if fit == "letterbox" else max(ratios)
+    inner = (max(1, round(shown[0] * ratio)), max(1, round(shown[1] * ratio)))
+    return inner, wanted
+
+
+def _place(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Centre a picture on a black canvas of ``size``, cutting off what stands over."""
+    width, height = size
+    if picture.shape[:2] == (height, width):
+        return np.ascontiguousarray(picture)
+    canvas = np.zeros((height, width, 3), np.uint8)
+    (to_y, from_y), (to_x, from_x) = _overlap(height, picture.shape[0]), _overlap(width, picture.shape[1])
+    canvas[to_y, to_x] = picture[from_y, from_x]
+    return canvas
+
+
+def _overlap(canvas: int, picture: int) -> tuple[slice, slice]:
+    """Where the centred picture lies on the canvas, and which part of the picture that is, along one axis."""
+    length = min(canvas, picture)
+    to, start = (canvas - length) // 2, (picture - length) // 2
+    return slice(to, to + length), slice(start, start + length)
