@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
@@ -68,7 +69,7 @@ def decode_video(
     """
     start = Fraction(start_s).limit_denominator(10**9)
     frames = frames_from(path, "video", start)
-    shown: Iterable[Any]
+    shown: Iterable[Timed]
     if fps is None:
         shown = native(path, frames, start, n_frames)
     else:
@@ -80,7 +81,7 @@ def decode_video(
     return np.stack(pictures)
 
 
-def native(path: Path, frames: Iterator[Timed], start: Fraction, n_frames: int | None) -> Iterator[Any]:
+def native(path: Path, frames: Iterator[Timed], start: Fraction, n_frames: int | None) -> Iterator[Timed]:
     """The file's own frames from the first at or after ``start`` on.
 
     Raises:
@@ -90,7 +91,7 @@ def native(path: Path, frames: Iterator[Timed], start: Fraction, n_frames: int |
     for timed in at_or_after(frames, start):
         if n_frames is not None and count == n_frames:
             return
-        yield timed.frame
+        yield timed
         count += 1
     if n_frames is not None and count < n_frames:
         raise MediaError(f"{path}: has {count} frames from {float(start):g} s on, {n_frames} are needed")
@@ -101,7 +102,9 @@ def at_or_after(frames: Iterator[Timed], start: Fraction) -> Iterator[Timed]:
     return (timed for timed in frames if timed.start >= start - timed.frame.time_base / 2)
 
 
-def on_grid(path: Path, frames: Iterator[Timed], start: Fraction, fps: Fraction, n_frames: int | None) -> Iterator[Any]:
+def on_grid(
+    path: Path, frames: Iterator[Timed], start: Fraction, fps: Fraction, n_frames: int | None
+) -> Iterator[Timed]:
     """The frame to show at each time ``start + k / fps``: see the rule at the top of this module.
 
     The first frame also fills the time before it (a video that begins late), the last one stays for its own duration,
@@ -120,7 +123,7 @@ def on_grid(path: Path, frames: Iterator[Timed], start: Fraction, fps: Fraction,
             while k <= due * fps:
                 if k == n_frames:
                     return
-                yield last.frame
+                yield last
                 k += 1
         last = timed
     if last is None:
@@ -136,7 +139,7 @@ def on_grid(path: Path, frames: Iterator[Timed], start: Fraction, fps: Fraction,
             )
         total = n_frames
     for _ in range(k, total):
-        yield last.frame
+        yield last
 
 
 class Painter:
@@ -161,32 +164,34 @@ class Painter:
         self._size, self._fit = size, fit
         self._flags = _RESIZE[resize] | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
         self._swscale = VideoReformatter()  # keeps its tables from frame to frame
-        self._cached: tuple[Any, NDArray[np.uint8]] | None = None
+        self._cached: tuple[Timed, NDArray[np.uint8]] | None = None
 
-    def paint(self, frame: Any) -> NDArray[np.uint8]:
+    def paint(self, timed: Timed) -> NDArray[np.uint8]:
         """One picture, uint8 (H, W, 3)."""
-        if self._cached is None or self._cached[0] is not frame:
-            self._cached = (frame, self._convert(frame))
+        if self._cached is None or self._cached[0] is not timed:
+            self._cached = (timed, self._convert(timed))
         return self._cached[1]
 
-    def _convert(self, frame: Any) -> NDArray[np.uint8]:
-        turns = quarter_turns(frame)
-        shown = displayed_size(frame)
+    def _convert(self, timed: Timed) -> NDArray[np.uint8]:
+        turns = quarter_turns(timed)
+        shown = displayed_size(timed)
         inner, outer = _fit_sizes(shown, self._size or shown, self._fit)
         width, height = inner if turns % 2 == 0 else inner[::-1]
-        rgb = self._swscale.reformat(frame, width, height, "rgb24", interpolation=self._flags, threads=1).to_ndarray()
+        rgb = self._swscale.reformat(
+            timed.frame, width, height, "rgb24", interpolation=self._flags, threads=1
+        ).to_ndarray()
         return _place(np.rot90(rgb, turns), outer)
 
 
-def quarter_turns(frame: Any) -> int:
+def quarter_turns(timed: Timed) -> int:
     """Counter-clockwise quarter turns that bring a frame upright, from its display matrix."""
-    return round(frame.rotation / 90) % 4
+    return round(timed.frame.rotation / 90) % 4
 
 
-def displayed_size(frame: Any) -> tuple[int, int]:
+def displayed_size(timed: Timed) -> tuple[int, int]:
     """(width, height) with pixel aspect and rotation applied."""
-    width, height = frame.width, frame.height
-    return (width, height) if quarter_turns(frame) % 2 == 0 else (height, width)
+    width, height = max(1, round(timed.frame.width * timed.pixel_aspect)), timed.frame.height
+    return (width, height) if quarter_turns(timed) % 2 == 0 else (height, width)
 
 
 def _fit_sizes(shown: tuple[int, int], wanted: tuple[int, int], fit: Fit) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -48,7 +48,9 @@ def _ffmpeg() -> list[Check]:
     try:
         path = media.ffmpeg_path()
     except UserError as error:
-        return [Check("ffmpeg", False, str(error), "pip install imageio-ffmpeg, or apt-get install ffmpeg", needed=True)]
+        return [
+            Check("ffmpeg", False, str(error), "pip install imageio-ffmpeg, or apt-get install ffmpeg", needed=True)
+        ]
     text = subprocess.run([path, "-hide_banner", "-encoders"], capture_output=True, text=True, check=False).stdout
     encoders = {line.split()[1] for line in text.splitlines() if len(line.split()) > 2}
     lacking = [name for name in ("libx264", "aac", "flac") if name not in encoders]
@@ -77,7 +79,9 @@ def _torch() -> list[Check]:
     if not torch.cuda.is_available():
         return [
             Check("torch", True, f"{version}, {torch.get_num_threads()} CPU threads", needed=True),
-            Check("gpu", False, "no CUDA device; everything runs on the CPU, the paper presets too slowly to be useful"),
+            Check(
+                "gpu", False, "no CUDA device; everything runs on the CPU, the paper presets too slowly to be useful"
+            ),
         ]
     card = torch.cuda.get_device_properties(0)
     return [

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from avbench import media
+from avbench import media, recipe
 from avbench.dataset import dataset_card, is_dataset
 from avbench.errors import MediaError, UserError
 from avbench.metrics._base import ClipSignals
 from avbench.protocol import Protocol
 from avbench.training.loader import WindowLoader, WindowSpec
+from avbench.workspace import file_sha256
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".mov")
 LOSSLESS_SUFFIX = ".npz"
@@ -156,7 +157,7 @@ def _read_npz(path: Path, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
             f"{protocol.fps:g} fps and {protocol.sample_rate_hz} Hz; write these clips as .mp4, which is resampled"
         )
     size = (protocol.size, protocol.size)
-    return media.resize_frames(video, size, resize=protocol.resize), audio.mean(axis=0, keepdims=True)
+    return media.fit_frames(video, size, resize=protocol.resize), audio.mean(axis=0, keepdims=True)
 
 
 def outputs(folder: Path, protocol: Protocol) -> tuple[list[FileItem], dict[str, str]]:
@@ -210,10 +211,20 @@ def _files(folder: Path) -> list[FileItem]:
     chosen: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in (*VIDEO_SUFFIXES, LOSSLESS_SUFFIX) and not path.name.startswith("."):
-            key = path.stem if path.stem not in chosen or LOSSLESS_SUFFIX in (path.suffix, chosen[path.stem].suffix) else path.name
+            key = (
+                path.stem
+                if path.stem not in chosen or LOSSLESS_SUFFIX in (path.suffix, chosen[path.stem].suffix)
+                else path.name
+            )
             if key not in chosen or path.suffix == LOSSLESS_SUFFIX:
                 chosen[key] = path
     return [FileItem(path) for path in sorted(chosen.values())]
+
+
+def _digest(files: list[Item]) -> str:
+    """One sha256 over names and contents of a folder's clips."""
+    hashes = {item.path.name: file_sha256(item.path) for item in files if isinstance(item, FileItem)}
+    return recipe.sha256(hashes)
 
 
 def reference(where: Path, protocol: Protocol) -> tuple[list[Item], dict[str, str]]:
@@ -229,7 +240,7 @@ def reference(where: Path, protocol: Protocol) -> tuple[list[Item], dict[str, st
         files: list[Item] = list(_files(where))
         if not files:
             raise UserError(f"{where}: neither a finished dataset (no shards/DATASET.json) nor a folder of clips")
-        return files, {"name": where.name, "version": "folder", "sha256": "", "split": ""}
+        return files, {"name": where.resolve().name, "version": "", "sha256": _digest(files), "split": ""}
     card = dataset_card(where)
     splits = list(card["splits"]) if protocol.reference_split == "all" else [protocol.reference_split]
     items: list[Item] = []

@@ -19,12 +19,22 @@ from numpy.typing import NDArray
 
 from avbench._media_audio import decode_audio, read_audio
 from avbench._media_open import Tracks, frames_from, open_tracks
-from avbench._media_video import Painter, at_or_after, decode_video, displayed_size, frame_rate, on_grid
+from avbench._media_video import Painter, at_or_after, decode_video, displayed_size, fit_frames, frame_rate, on_grid
 from avbench._media_write import AudioCodec, Mp4, ffmpeg_path, write_mp4
 from avbench.errors import MediaError, UserError
 from avbench.recipe import SegmentRecipe
 
-__all__ = ["MediaInfo", "cut", "decode_audio", "decode_video", "encode", "ffmpeg_path", "frame_rate", "probe"]
+__all__ = [
+    "MediaInfo",
+    "cut",
+    "decode_audio",
+    "decode_video",
+    "encode",
+    "ffmpeg_path",
+    "fit_frames",
+    "frame_rate",
+    "probe",
+]
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,7 @@ def probe(path: Path) -> MediaInfo:
         has_video, has_audio = tracks.video is not None, tracks.audio is not None
     if has_video:
         first = next(frames_from(path, "video", Fraction(0)))
-        values["width"], values["height"] = displayed_size(first.frame)
+        values["width"], values["height"] = displayed_size(first)
         values["video_start_s"] = float(first.start)
     if has_audio:
         first = next(frames_from(path, "audio", Fraction(0)))

@@ -1,12 +1,10 @@
 """A run: the folder in which a baseline is trained, sampled, scored and recorded.
 
-    runs/<name>/recipe.json  checkpoints/  log.jsonl  samples/  result.json  per_clip.parquet
+runs/<name>/recipe.json  checkpoints/  log.jsonl  samples/  result.json  per_clip.parquet
 """
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +18,12 @@ from avbench.baselines import _base
 from avbench.dataset import is_dataset
 from avbench.errors import UserError
 from avbench.leaderboard import page, records
-from avbench.leaderboard.records import ResultRecord
+from avbench.leaderboard.records import DatasetRef, Environment, ProtocolRef, ResultRecord
 from avbench.progress import SILENT, Reporter
 from avbench.recipe import BaselineRecipe
-from avbench.schema import SCHEMA_VERSION
 from avbench.scoring import ScoreResult
-from avbench.training.loop import read_log
+from avbench.training import checkpoint
+from avbench.training.loop import edge_losses, read_log
 
 DATASETS = Path("datasets")
 SHOWN_CLIPS = 4
@@ -67,7 +65,6 @@ class Run:
         dataset: Dataset folder, or None when only sampling.
         device: Where networks run.
         reporter: Progress.
-        seconds: Wall time of each stage run so far.
     """
 
     recipe: BaselineRecipe
@@ -75,7 +72,6 @@ class Run:
     dataset: Path | None
     device: torch.device
     reporter: Reporter
-    seconds: dict[str, float]
 
     @classmethod
     def open(
@@ -104,7 +100,7 @@ class Run:
         protocols.load(recipe.protocol)
         folder = out or Path("runs") / f"{recipe.baseline}-{recipe.preset}"
         place = find_dataset(dataset) if dataset else None
-        return cls(recipe, folder, place, pick_device(device), reporter, {})
+        return cls(recipe, folder, place, pick_device(device), reporter)
 
     def _dataset(self) -> Path:
         if self.dataset is None:
@@ -117,19 +113,18 @@ class Run:
         workspace.write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
         baseline = registry.module("baseline", self.recipe.baseline)
         result = baseline.train(dataset, self.recipe, self.folder, device=self.device, reporter=self.reporter)
-        self.seconds["train"] = time.monotonic() - begun
         self.reporter.note(
             f"train      {result.steps} steps, loss {result.first_loss:.3f} -> {result.final_loss:.3f} "
-            f"({self.seconds['train']:.1f} s), {result.checkpoint}"
+            f"({time.monotonic() - begun:.1f} s), {result.checkpoint}"
         )
 
     def sample(self) -> Path:
         """Sample what is missing."""
         begun = time.monotonic()
-        folder, made, already = _base.write_samples(self.folder, self.recipe, device=self.device, reporter=self.reporter)
-        self.seconds["sample"] = time.monotonic() - begun
+        folder = self.folder / "samples"
+        made, already = _base.write_samples(self.folder, self.recipe, device=self.device, reporter=self.reporter)
         before = f", {already} already" if already else ""
-        self.reporter.note(f"sample     {made} clips{before} ({self.seconds['sample']:.1f} s), {folder}")
+        self.reporter.note(f"sample     {made} clips{before} ({time.monotonic() - begun:.1f} s), {folder}")
         return folder
 
     def score(self, workers: int | None) -> ResultRecord:
@@ -143,27 +138,41 @@ class Run:
             device=str(self.device),
             reporter=self.reporter,
         )
-        self.seconds["score"] = result.seconds
+        training, sampling = self._training(), self._sampling()
         return write_record(
             self.folder,
             result,
             protocol,
+            device=str(self.device),
             model=self.recipe.baseline,
             preset=self.recipe.preset,
-            training=self._training(),
-            sampling=self.recipe.sample.model_dump(mode="json"),
-            seconds=self.seconds,
-            device=str(self.device),
+            baseline=self.recipe.baseline,
+            training=training,
+            sampling=sampling,
+            recipe=self.recipe.model_dump(mode="json"),
+            seconds={"train": training["seconds"], "sample": sampling["seconds"], "score": round(result.seconds, 2)},
         )
 
     def _training(self) -> dict[str, Any]:
-        """What the record says of training: the recipe, and what the log shows of all of it."""
-        from avbench.training.loop import edge_losses
-
+        """What the record says of training: the recipe, and what log and checkpoint show of all of it."""
         log = read_log(self.folder / "log.jsonl")
+        found = checkpoint.latest(self.folder / "checkpoints")
+        if found is None or not log:
+            raise UserError(f"{self.folder}: holds no finished training; run `avbench train {self.recipe.baseline}`")
         first, final = edge_losses([row["loss"] for row in log])
-        settings = self.recipe.train.model_dump(mode="json")
-        return {**settings, "first_loss": round(first, 6), "final_loss": round(final, 6)}
+        return {
+            **self.recipe.train.model_dump(mode="json"),
+            "steps": found.step,
+            "seconds": round(sum(row["seconds"] for row in log), 2),
+            "parameters": sum(tensor.numel() for tensor in found.weights("ema").values()),
+            "first_loss": round(first, 6),
+            "final_loss": round(final, 6),
+        }
+
+    def _sampling(self) -> dict[str, Any]:
+        """What the record says of sampling."""
+        card = workspace.read_json(self.folder / "samples" / "samples.json")
+        return {**self.recipe.sample.model_dump(mode="json"), "seconds": card["seconds"]}
 
     def publish(self, record: ResultRecord, leaderboard: Path) -> None:
         """Add the record to a leaderboard folder with a few clips and the loss curve, and rebuild its page."""
@@ -192,43 +201,36 @@ def _recipe_path(baseline: str, preset: str) -> Path:
 
 
 def write_record(
-    folder: Path,
-    result: ScoreResult,
-    protocol: protocols.Protocol,
-    *,
-    model: str,
-    preset: str,
-    training: dict[str, Any] | None,
-    sampling: dict[str, Any] | None,
-    seconds: dict[str, float],
-    device: str,
+    folder: Path, result: ScoreResult, protocol: protocols.Protocol, *, device: str, model: str, **about: Any
 ) -> ResultRecord:
-    """Write ``result.json`` and ``per_clip.parquet`` into ``folder`` and return the record."""
-    record = records.make(
-        schema_version=SCHEMA_VERSION,
+    """Write ``result.json`` and ``per_clip.parquet`` into ``folder`` and return the record.
+
+    Args:
+        folder: Where.
+        result: The numbers.
+        protocol: How they were made.
+        device: Where networks ran.
+        model: Name in the table.
+        about: Further fields of `ResultRecord` (preset, training, seconds...).
+    """
+    record = ResultRecord(
         model=model,
-        preset=preset,
-        task="joint",
-        dataset={key: result.reference[key] for key in ("name", "version", "sha256", "split")},
-        protocol={
-            "id": protocol.id,
-            "name": protocol.name,
-            "sha256": protocol.sha256,
-            "settings": protocol.model_dump(mode="json"),
-        },
+        dataset=DatasetRef(**result.reference),
+        protocol=ProtocolRef(
+            id=protocol.id, name=protocol.name, sha256=protocol.sha256, settings=protocol.model_dump(mode="json")
+        ),
         scores=result.scores,
         n_asked=result.n_asked,
         n_used=result.n_used,
         failed=result.failed,
         weights=result.weights,
-        training=training,
-        sampling=sampling,
-        seconds={stage: round(value, 2) for stage, value in seconds.items()},
-        command=shlex.join(["avbench", *sys.argv[1:]]),
+        command=provenance.command_line(),
         commit=provenance.git_commit(),
-        environment=provenance.environment(device),
+        environment=Environment(**provenance.environment(device)),
+        created_at=provenance.utc_now(),
+        **about,
     )
-    workspace.write_text(folder / "result.json", record.model_dump_json(indent=2) + "\n")
+    workspace.write_json(folder / "result.json", record.model_dump(mode="json"))
     with workspace.publish(folder / "per_clip.parquet") as temporary:
         pd.DataFrame(result.per_clip).to_parquet(temporary, index=False)
     return record
@@ -264,11 +266,8 @@ def score_folder(
         result,
         rules,
         model=model or outputs.resolve().name,
-        preset="",
-        training=None,
-        sampling=None,
-        seconds={"score": result.seconds},
         device=str(where),
+        seconds={"score": round(result.seconds, 2)},
     )
     if leaderboard is not None:
         clips = sorted(p for p in outputs.iterdir() if p.suffix in (".mp4", ".webm"))[:SHOWN_CLIPS]

@@ -136,7 +136,8 @@ def _require(where: Path, side: Side, failed: dict[str, str], protocol: Protocol
     first = next(iter(failed.values()), "")
     raise UserError(
         f"{where}: gives {len(side.window_ids)} usable windows of {protocol.seconds:g} s and the protocol "
-        f"{protocol.name} needs {protocol.min_n}" + (f"; {len(failed)} files failed, the first: {first}" if first else "")
+        f"{protocol.name} needs {protocol.min_n}"
+        + (f"; {len(failed)} files failed, the first: {first}" if first else "")
     )
 
 

@@ -92,9 +92,7 @@ def collect(
     """
     side = Side()
     function = functools.partial(_measure, protocol=protocol, per_clip=per_clip, keep_clips=bool(networks))
-    outcomes = parallel.run(
-        function, items, item_id=_name, workers=workers, reporter=reporter, description=description
-    )
+    outcomes = parallel.run(function, items, item_id=_name, workers=workers, reporter=reporter, description=description)
     for outcome in _in_order(outcomes, [item.item_id for item in items]):
         if outcome.value is None:
             side.failed[outcome.item_id] = outcome.error
@@ -111,7 +109,9 @@ def _measure(item: Item, *, protocol: Protocol, per_clip: bool, keep_clips: bool
     """Decode one item; compute weight-free features and, when asked, the per-clip metrics."""
     windows = list(item.windows(protocol))
     clips = [window.signals for window in windows]
-    cheap = {name: features.embed_clips(features.load(name), clips) for name in feature_names(protocol, with_weights=False)}
+    cheap = {
+        name: features.embed_clips(features.load(name), clips) for name in feature_names(protocol, with_weights=False)
+    }
     numbers = {}
     for name in protocol.metrics if per_clip else ():
         module = registry.module("metric", name)

@@ -6,7 +6,7 @@ A baseline module has ``train(dataset, recipe, run, *, device, reporter)`` and
 
 from __future__ import annotations
 
-import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,8 +17,9 @@ import torch
 from avbench import media, registry
 from avbench.dataset import dataset_card
 from avbench.progress import SILENT, Reporter
-from avbench.recipe import BaselineRecipe, sha256
-from avbench.workspace import publish, write_json
+from avbench.recipe import BaselineRecipe
+from avbench.training import checkpoint
+from avbench.workspace import publish, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Baseline(Protocol):
 
     def train(
         self, dataset: Path, recipe: BaselineRecipe, run: Path, *, device: torch.device, reporter: Reporter
-    ) -> Any:  # noqa: E501
+    ) -> Any:
         """Train, or go on training."""
 
     def sample(self, run: Path, recipe: BaselineRecipe, numbers: list[int], *, device: torch.device, bar: Any) -> Any:
@@ -82,39 +83,52 @@ def write_clip(clip: GeneratedClip, folder: Path) -> None:
 
 def write_samples(
     run: Path, recipe: BaselineRecipe, *, device: torch.device, reporter: Reporter = SILENT
-) -> tuple[Path, int, int]:
+) -> tuple[int, int]:
     """Sample what is missing of a run's clips into ``run/samples``.
 
+    ``samples.json`` says whose samples these are. Samples of another checkpoint or another recipe are deleted first.
+
     Returns:
-        The folder, the number made now, and the number an earlier call had made.
+        The number made now, and the number an earlier call had made.
     """
     folder = run / "samples"
     folder.mkdir(parents=True, exist_ok=True)
-    stamp = {"recipe": recipe.sample.model_dump(mode="json"), "checkpoint": _checkpoint_stamp(run)}
-    _forget_other(folder, stamp)
-    missing = [i for i in range(recipe.sample.n) if not (folder / f"sample-{i:05d}.mp4").exists()]
+    card = _samples_card(run, recipe)
+    missing = [i for i in range(recipe.sample.n) if not (folder / f"{clip_name(i)}.mp4").exists()]
     baseline = registry.module("baseline", recipe.baseline)
+    begun, before = time.monotonic(), float(card["seconds"])
     with reporter.bar("sample", total=recipe.sample.n, unit="clip") as bar:
         bar.advance(recipe.sample.n - len(missing))
-        for clip in baseline.sample(run, recipe, missing, device=device, bar=bar):
-            write_clip(clip, folder)
-    write_json(folder / "samples.json", {**stamp, "model": recipe.baseline, "preset": recipe.preset})
-    return folder, len(missing), recipe.sample.n - len(missing)
+        try:
+            for clip in baseline.sample(run, recipe, missing, device=device, bar=bar):
+                write_clip(clip, folder)
+        finally:
+            card["seconds"] = round(before + time.monotonic() - begun, 2)
+            write_json(folder / "samples.json", card)
+    return len(missing), recipe.sample.n - len(missing)
 
 
-def _checkpoint_stamp(run: Path) -> str:
-    """Name and configuration hash of the newest checkpoint, to know whether samples are of it."""
-    from avbench.training import checkpoint
-
-    found = checkpoint.latest(run / "checkpoints")
-    return f"{found.path.name}-{sha256(found.config)[:12]}" if found else "none"
+def clip_name(number: int) -> str:
+    """File stem of sample ``number``."""
+    return f"sample-{number:05d}"
 
 
-def _forget_other(folder: Path, stamp: dict[str, Any]) -> None:
-    """Delete samples that another checkpoint or another recipe made; a marker says whose samples these are."""
-    marker = folder / ".made-by.json"
-    if marker.exists() and json.loads(marker.read_text()) == stamp:
-        return
-    for path in folder.glob("sample-*"):
-        path.unlink()
-    write_json(marker, stamp)
+def _samples_card(run: Path, recipe: BaselineRecipe) -> dict[str, Any]:
+    """``samples.json`` as it stands, or a new one after the samples of something else are deleted."""
+    folder, found = run / "samples", checkpoint.latest(run / "checkpoints")
+    card = {
+        "model": recipe.baseline,
+        "preset": recipe.preset,
+        "checkpoint": found.path.name if found else "",
+        "config": found.config if found else {},
+        "sample": recipe.sample.model_dump(mode="json", exclude={"n", "batch_size"}),
+    }
+    path = folder / "samples.json"
+    before = read_json(path) if path.exists() else {}
+    if {**before, "seconds": 0} == {**card, "seconds": 0}:
+        return before
+    for old in folder.glob("sample-*"):
+        old.unlink()
+    card["seconds"] = 0.0
+    write_json(path, card)
+    return card

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from avbench.baselines._base import GeneratedClip, run_config
+from avbench.baselines._base import GeneratedClip, clip_name, run_config
 from avbench.diffusion.noise_schedule import PairLoss, linear_schedule, noise_pair, pair_loss
 from avbench.diffusion.sampling import sample_pairs
 from avbench.errors import UserError
@@ -24,8 +24,7 @@ from avbench.registry import unknown
 from avbench.schema import Batch
 from avbench.training import checkpoint
 from avbench.training.loader import WindowLoader, WindowSpec
-from avbench.training.loop import TrainResult
-from avbench.training.loop import train as run_training
+from avbench.training.loop import TrainResult, train as run_training
 
 FPS = 10.0
 SAMPLE_RATE_HZ = 16000
@@ -131,4 +130,4 @@ def _clips(numbers: list[int], video: torch.Tensor, audio: torch.Tensor) -> Iter
     """Turn a batch in [-1, 1] into clips: rounded to the nearest grey level, not truncated."""
     frames = ((video + 1) * 127.5).round().to(torch.uint8).permute(0, 1, 3, 4, 2).contiguous().numpy()
     for number, picture, sound in zip(numbers, frames, audio.numpy(), strict=True):
-        yield GeneratedClip(f"sample-{number:05d}", picture, FPS, sound.astype(np.float32), SAMPLE_RATE_HZ)
+        yield GeneratedClip(clip_name(number), picture, FPS, sound.astype(np.float32), SAMPLE_RATE_HZ)

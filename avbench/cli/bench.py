@@ -101,23 +101,27 @@ def sample(
     from avbench.cli.console import ConsoleReporter
     from avbench.runs import Run
 
-    run = Run.open(
-        baseline, preset, dataset=None, out=out, steps=None, n=n, device=device, reporter=ConsoleReporter()
-    )
+    run = Run.open(baseline, preset, dataset=None, out=out, steps=None, n=n, device=device, reporter=ConsoleReporter())
     run.sample()
 
 
 @app.command(rich_help_panel=PANEL)
 def score(
-    outputs: Annotated[Path, typer.Argument(help="Folder of generated clips (.mp4 .webm .mkv .mov with sound, or .npz).")],
+    outputs: Annotated[
+        Path, typer.Argument(help="Folder of generated clips (.mp4 .webm .mkv .mov with sound, or .npz).")
+    ],
     reference: Annotated[
         str | None, typer.Option(help="Dataset (folder or name below datasets/), or a folder of real clips.")
     ] = None,
     protocol: Annotated[str, typer.Option(help="`avbench list protocols`, or a .toml file.")] = "mmdiffusion",
-    model: Annotated[str | None, typer.Option(help="Name of the model in the record. Default: the folder's name.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of the model in the record. Default: the folder's name.")
+    ] = None,
     device: Device = None,
     workers: Workers = None,
-    leaderboard: Annotated[Path | None, typer.Option(help="Also publish the record to this leaderboard folder.")] = None,
+    leaderboard: Annotated[
+        Path | None, typer.Option(help="Also publish the record to this leaderboard folder.")
+    ] = None,
 ) -> None:
     """Score a folder of clips against a reference; writes result.json and per_clip.parquet beside the clips.
 
@@ -168,7 +172,9 @@ app.add_typer(leaderboard_app, name="leaderboard", rich_help_panel=PANEL)
 
 
 @leaderboard_app.command("build")
-def leaderboard_build(folder: Annotated[Path, typer.Argument(help="Leaderboard folder.")] = Path("leaderboard")) -> None:
+def leaderboard_build(
+    folder: Annotated[Path, typer.Argument(help="Leaderboard folder.")] = Path("leaderboard"),
+) -> None:
     """Write README.md and index.html from the records in results/.
 
     Examples:

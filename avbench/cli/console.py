@@ -45,8 +45,14 @@ class ConsoleReporter(Reporter):
     @contextmanager
     def bar(self, description: str, total: float | None, unit: str = "") -> Iterator[Bar]:
         """See `Reporter.bar`. The remaining time is that of rich: the mean speed of the last 30 seconds."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn as Eta
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn as Eta,
+        )
 
         columns = [
             TextColumn("{task.description:<18}"),

@@ -26,7 +26,9 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: th
 Recipe = Annotated[str | None, typer.Option(help="Recipe name or .toml file. Default: the one the manifest names.")]
 Route = Annotated[
     str | None,
-    typer.Option(help="hub: take the published chunks. web: download the videos and cut them here. Default: the card's."),
+    typer.Option(
+        help="hub: take the published chunks. web: download the videos and cut them here. Default: the card's."
+    ),
 ]
 
 
@@ -50,7 +52,13 @@ def _finish(summaries: list[StageSummary]) -> None:
 
 
 def _stage(
-    name: str, dataset: str, out: Path | None, limit: int | None, workers: int | None, recipe: str | None, route: str | None
+    name: str,
+    dataset: str,
+    out: Path | None,
+    limit: int | None,
+    workers: int | None,
+    recipe: str | None,
+    route: str | None,
 ) -> None:
     build = _open(dataset, out, limit, recipe, route)
     with build.lock():
@@ -135,9 +143,13 @@ app.add_typer(manifest_app, name="manifest", rich_help_panel=PANEL)
 
 @manifest_app.command("sync")
 def manifest_sync(
-    dataset: Annotated[str, typer.Argument(help="concerts, gaming, or a folder with a card.toml that names a hub repo.")],
+    dataset: Annotated[
+        str, typer.Argument(help="concerts, gaming, or a folder with a card.toml that names a hub repo.")
+    ],
     route: Route = None,
-    endpoint: Annotated[str | None, typer.Option(help="Another hub address. Default: HF_ENDPOINT or the public hub.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="Another hub address. Default: HF_ENDPOINT or the public hub.")
+    ] = None,
 ) -> None:
     """List a dataset's hub repository and write its sources.csv, with the revision pinned.
 

@@ -128,9 +128,7 @@ class Build:
         """Run one stage of `avbench.workspace.STAGES` over the sources taken."""
         count, ids = workers or parallel.default_workers(), [source.source_id for source in self.sources]
         if name == "download":
-            return download(
-                self.workspace, self.sources, self.recipe.download, workers=count, reporter=self.reporter
-            )
+            return download(self.workspace, self.sources, self.recipe.download, workers=count, reporter=self.reporter)
         if name == "segment":
             return segment(self.workspace, ids, self.recipe.segment, workers=count, reporter=self.reporter)
         if name == "filter":
@@ -147,9 +145,7 @@ class Build:
         )
 
 
-def sync(
-    dataset: str, *, route: str | None = None, endpoint: str | None = None, reporter: Reporter = SILENT
-) -> str:
+def sync(dataset: str, *, route: str | None = None, endpoint: str | None = None, reporter: Reporter = SILENT) -> str:
     """List a dataset's hub repository into its sources.csv; returns one line that says what was found.
 
     Raises:

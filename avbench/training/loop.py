@@ -96,7 +96,7 @@ def train(
                 row = _one_step(model, ema, optimizer, batches, step_loss, recipe, step, device)
                 rows.append(row)
                 stream.write(json.dumps(row) + "\n")
-                bar.advance(1, f"loss {row['loss']:.4f}  {row['clips_per_s']:.1f} clips/s")
+                bar.advance(1, f"loss {row['loss']:.4f}  {recipe.batch_size / row['seconds']:.1f} clips/s")
                 due = (step + 1) % recipe.checkpoint_every == 0 or time.monotonic() - saved > 600
                 if due and step + 1 < recipe.steps:
                     _save(run, step + 1, model, ema, optimizer, config, stream)
@@ -149,7 +149,7 @@ def _one_step(
         "loss_audio": losses.audio.mean().item(),
         "grad_norm": float(norm),
         "learning_rate": rate,
-        "clips_per_s": recipe.batch_size / seconds,
+        "seconds": round(seconds, 4),
     }
 
 
