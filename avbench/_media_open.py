@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import av
 import av.error
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.stream import Disposition
 
@@ -118,11 +119,13 @@ class Timed:
         start: Seconds from time zero of the file.
         duration: Seconds; 0 when the file does not say.
         frame: `av.VideoFrame` or `av.AudioFrame`.
+        pixel_aspect: Width over height of one pixel (1 for sound).
     """
 
     start: Fraction
     duration: Fraction
     frame: Any
+    pixel_aspect: Fraction = Fraction(1)
 
 
 def frames_from(path: Path, kind: Kind, start: Fraction) -> Iterator[Timed]:
@@ -169,6 +172,9 @@ def _seek(tracks: Tracks, stream: Any, target: Fraction) -> bool:
 
 def _decode(tracks: Tracks, stream: Any) -> Iterator[Timed]:
     """Decode packet by packet; a damaged packet is left out, a file full of them is an error."""
+    if stream.type == "video":
+        stream.codec_context.flags |= Flags.unaligned  # else the cropped columns on the left stay in the picture
+        stream.thread_type = "AUTO"
     last: Timed | None = None
     damaged = 0
     for count, packet in enumerate(tracks.container.demux(stream), start=1):
@@ -198,4 +204,4 @@ def _timed(frame: Any, stream: Any, zero: Fraction, last: Timed | None) -> Timed
         start = ticks * base - zero
     else:
         start = last.start + last.duration if last is not None else Fraction(0)
-    return Timed(start, duration, frame)
+    return Timed(start, duration, frame, getattr(stream, "sample_aspect_ratio", None) or Fraction(1))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from av import VideoFrame
@@ -79,6 +79,25 @@ def decode_video(
     if not pictures:
         raise MediaError(f"{path}: has no picture at or after {start_s:g} s")
     return np.stack(pictures)
+
+
+def fit_frames(
+    video: NDArray[np.uint8], size: tuple[int, int], *, fit: Fit = "letterbox", resize: Resize = "bicubic"
+) -> NDArray[np.uint8]:
+    """Bring frames in memory to a size exactly as `decode_video` does with those of a file.
+
+    Args:
+        video: uint8 (T, H, W, 3).
+        size: (width, height) in pixels.
+        fit: See `decode_video`.
+        resize: See `decode_video`.
+
+    Returns:
+        uint8 (T, height, width, 3).
+    """
+    painter = Painter(size, fit, resize)
+    frames = (VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24") for picture in video)
+    return np.stack([painter.paint(Timed(Fraction(0), Fraction(0), frame)) for frame in frames])
 
 
 def native(path: Path, frames: Iterator[Timed], start: Fraction, n_frames: int | None) -> Iterator[Timed]:
