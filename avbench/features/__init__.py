@@ -1,1 +1,69 @@
-"""Feature networks and weight-free embeddings, one file each."""
+"""Embeddings of picture and sound, one file each: i3d and vggish (published networks), mel and flow (no weights).
+
+    feature = avbench.features.load("i3d")
+    values, owner = feature.embed(clips)      # uint8 (B, T, H, W, 3) -> float32 (rows, 400), int64 (rows,)
+
+Importing this package is cheap; `load` imports torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avbench import registry
+from avbench.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from avbench.features._base import Embedding, Feature
+    from avbench.features._clips import Signals
+    from avbench.weights import Weight
+
+
+def load(
+    name: str,
+    weights: str | Path | Mapping[str, Tensor] | None = None,
+    device: str | torch.device = "cpu",
+    **options: Any,
+) -> Feature:
+    """Make the feature ``name`` ready to embed.
+
+    Args:
+        name: One of ``avbench list features``.
+        weights: None for the published weights in the cache folder; or a file; or a state dict. Nothing else makes a
+            network: there are no random weights.
+        device: Where the network runs, such as ``cpu`` or ``cuda``.
+        options: What the feature itself offers, such as ``resize`` of i3d.
+
+    Raises:
+        UserError: Unknown name or option, weights of another network, no such device.
+        WeightsMissing: The published weights are not on this machine; says how to get them.
+    """
+    kind: type[Feature] = registry.module("feature", name).Feature
+    offered = [key for key in inspect.signature(kind).parameters if key not in ("weights", "device")]
+    for option in options:
+        if option not in offered:
+            raise UserError(f"feature {name} has no option {option!r}; it has {', '.join(offered) or 'none'}")
+    return kind(weights=weights, device=device, **options)
+
+
+def embed_clips(feature: Feature, clips: Sequence[Signals]) -> Embedding:
+    """Embed decoded clips, sound mixed to mono and resampled as the feature needs; see `avbench.features._clips`."""
+    from avbench.features import _clips
+
+    return _clips.embed_clips(feature, clips)
+
+
+def published_weights() -> dict[str, Weight]:
+    """The weights of every feature that needs some, by the name ``avbench weights fetch`` takes."""
+    found = {}
+    for name in registry.names("feature"):
+        weight: Weight | None = registry.module("feature", name).WEIGHT
+        if weight is not None:
+            found[weight.name] = weight
+    return found
