@@ -1,4 +1,4 @@
-"""What `avbench list` and `avbench weights` show: every plug-in, dataset, protocol and set of weights, one line each."""
+"""What `avbench list` and `avbench weights` show: every plug-in, dataset, protocol and weight file, one line each."""
 
 from __future__ import annotations
 

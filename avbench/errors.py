@@ -14,8 +14,12 @@ class MediaError(UserError):
 
 
 class WeightsMissing(UserError):
-    """Published network weights are not on this machine; the message says which file, from where and how to place it."""
+    """Published network weights are not on this machine; the message says which file, from where, how to place it."""
 
 
 class EnvironmentFault(UserError):
     """The machine cannot go on (disk full, no ffmpeg): the run stops, and the same command resumes it later."""
+
+
+class SiteFault(UserError):
+    """A whole site refuses or does not answer: asking it for the next item would be rude and in vain."""

@@ -116,7 +116,7 @@ def clip_name(number: int) -> str:
 def _samples_card(run: Path, recipe: BaselineRecipe) -> dict[str, Any]:
     """``samples.json`` as it stands, or a new one after the samples of something else are deleted."""
     folder, found = run / "samples", checkpoint.latest(run / "checkpoints")
-    card = {
+    card: dict[str, Any] = {
         "model": recipe.baseline,
         "preset": recipe.preset,
         "checkpoint": found.path.name if found else "",
@@ -126,7 +126,7 @@ def _samples_card(run: Path, recipe: BaselineRecipe) -> dict[str, Any]:
     path = folder / "samples.json"
     before = read_json(path) if path.exists() else {}
     if {**before, "seconds": 0} == {**card, "seconds": 0}:
-        return before
+        return dict(before)
     for old in folder.glob("sample-*"):
         old.unlink()
     card["seconds"] = 0.0

@@ -58,8 +58,8 @@ def step_loss(model: torch.nn.Module, batch: Batch, generator: torch.Generator) 
     device = next(model.parameters()).device
     video = batch.video.to(device).float() / 127.5 - 1
     noisy = noise_pair(linear_schedule(), video, batch.audio.to(device), generator)
-    predicted = model(noisy.video, noisy.audio, noisy.timesteps, generator=generator)
-    return pair_loss(*predicted, noisy)
+    video_noise, audio_noise = model(noisy.video, noisy.audio, noisy.timesteps, generator=generator)
+    return pair_loss(video_noise, audio_noise, noisy)
 
 
 def train(

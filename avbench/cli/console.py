@@ -29,7 +29,9 @@ class _RichBar(Bar):
         self.progress, self.task = progress, task
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
-        self.progress.update(self.task, advance=amount, **({"note": note} if note else {}))
+        self.progress.advance(self.task, amount)
+        if note:
+            self.progress.update(self.task, note=note)
 
     def total(self, total: float) -> None:
         self.progress.update(self.task, total=total)

@@ -87,6 +87,7 @@ def build_dataset(
         avbench build-dataset concerts --limit 5 --out /data/concerts
     """
     from avbench.cli.console import console
+    from avbench.workspace import STAGES
 
     build = _open(dataset, out, limit, recipe, route)
     out_console = console()
@@ -96,7 +97,7 @@ def build_dataset(
         return
     build.check_disk()
     with build.lock():
-        summaries = [build.stage(name, workers) for name in build.STAGES]
+        summaries = [build.stage(name, workers) for name in STAGES]
     _print_dataset(build)
     _finish(summaries)
 

@@ -7,15 +7,18 @@ of the two mean squared errors.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import DDPMScheduler
 
 TRAIN_TIMESTEPS = 1000
 
+Schedule = Any
+"""A `diffusers.DDPMScheduler`; diffusers imports lazily, which hides its classes from the type checker."""
 
-def linear_schedule(steps: int = TRAIN_TIMESTEPS) -> DDPMScheduler:
+
+def linear_schedule(steps: int = TRAIN_TIMESTEPS) -> Schedule:
     """Linear betas from ``1e-4 * 1000 / steps`` to ``0.02 * 1000 / steps`` (DDPM, scaled as in guided-diffusion)."""
     scale = 1000 / steps
     return DDPMScheduler(
@@ -41,9 +44,7 @@ class NoisyPair(NamedTuple):
     timesteps: torch.Tensor
 
 
-def noise_pair(
-    schedule: DDPMScheduler, video: torch.Tensor, audio: torch.Tensor, generator: torch.Generator
-) -> NoisyPair:
+def noise_pair(schedule: Schedule, video: torch.Tensor, audio: torch.Tensor, generator: torch.Generator) -> NoisyPair:
     """Draw a timestep per sample and noise both modalities at it.
 
     Args:
@@ -57,8 +58,8 @@ def noise_pair(
     audio_noise = torch.randn(audio.shape, generator=generator).to(audio)
     timesteps = timesteps.to(video.device)
     return NoisyPair(
-        schedule.add_noise(video, video_noise, timesteps),  # type: ignore[arg-type]
-        schedule.add_noise(audio, audio_noise, timesteps),  # type: ignore[arg-type]
+        schedule.add_noise(video, video_noise, timesteps),
+        schedule.add_noise(audio, audio_noise, timesteps),
         video_noise,
         audio_noise,
         timesteps,

@@ -7,10 +7,12 @@ forward pass (the random shifts of MM-Diffusion's attention) is drawn per sampli
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+
+from avbench.diffusion.noise_schedule import Schedule
 
 SchedulerName = Literal["dpm-solver++", "ddpm", "ddim", "unipc"]
 
@@ -18,7 +20,7 @@ Denoiser = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Generator],
 """(video, audio, timesteps (B,), generator) -> predicted noises of both."""
 
 
-def make_scheduler(name: SchedulerName, schedule: DDPMScheduler, *, thresholding: bool) -> DDPMScheduler:
+def make_scheduler(name: SchedulerName, schedule: Schedule, *, thresholding: bool) -> Any:
     """A sampler on the betas of ``schedule``.
 
     Args:
@@ -48,7 +50,7 @@ def sample_pairs(
     *,
     video_shape: tuple[int, ...],
     audio_shape: tuple[int, ...],
-    schedule: DDPMScheduler,
+    schedule: Schedule,
     scheduler: SchedulerName,
     steps: int,
     seed: int,
@@ -92,13 +94,13 @@ def sample_pairs(
 
 
 def _step(
-    solver: DDPMScheduler,
+    solver: Any,
     noise: torch.Tensor,
     timestep: torch.Tensor,
     sample: torch.Tensor,
     generators: list[torch.Generator],
 ) -> torch.Tensor:
     """One solver step; an ancestral sampler takes each sample's noise from its own generator."""
-    if isinstance(solver, DDPMScheduler):
-        return solver.step(noise, timestep, sample, generator=generators, return_dict=False)[0]  # type: ignore[arg-type]
-    return solver.step(noise, timestep, sample, return_dict=False)[0]
+    extra = {"generator": generators} if isinstance(solver, DDPMScheduler) else {}
+    stepped: torch.Tensor = solver.step(noise, timestep, sample, return_dict=False, **extra)[0]
+    return stepped
