@@ -202,6 +202,19 @@ class ViewRecipe(Strict):
     fps: PositiveFloat = 10.0
     sample_rate_hz: PositiveInt = 16000
 
+    def counts(self, clip_s: float) -> tuple[int, int]:
+        """Frames and samples of the view of a clip of ``clip_s`` seconds.
+
+        Raises:
+            ValueError: They are not whole numbers, so the view could not be as long as the clip.
+        """
+        counts = []
+        for name, rate in (("fps", self.fps), ("sample_rate_hz", self.sample_rate_hz)):
+            counts.append(round(clip_s * rate))
+            if not counts[-1] or abs(clip_s * rate - counts[-1]) > 1e-6:
+                raise ValueError(f"clip_s x view.{name} = {clip_s:g} x {rate:g} = {clip_s * rate:g} is not whole")
+        return counts[0], counts[1]
+
 
 class ShardRecipe(Strict):
     """How kept clips are packed.
@@ -236,6 +249,11 @@ class DatasetRecipe(Strict):
     filters: tuple[FilterSpec, ...] = ()
     view: ViewRecipe = ViewRecipe()
     shard: ShardRecipe = ShardRecipe()
+
+    @model_validator(mode="after")
+    def _whole_view(self) -> DatasetRecipe:
+        self.view.counts(self.segment.clip_s)
+        return self
 
 
 class TrainRecipe(Strict):

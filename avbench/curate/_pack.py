@@ -1,0 +1,267 @@
+"""From kept clips to tars: what each shard holds, its training views, and its bytes.
+
+A shard is planned before a frame is decoded: the size of every member is known. So a finished shard is recognised by
+its plan and never made twice, and only the views of the shard being written are on disk beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avbench import media, parallel
+from avbench.curate._tar import TarWriter, archive_bytes, member_bytes, npy_header
+from avbench.errors import UserError
+from avbench.progress import Reporter
+from avbench.recipe import ShardRecipe, ViewRecipe, canonical, sha256
+from avbench.schema import SCHEMA_VERSION, Outcome
+from avbench.workspace import Workspace, publish
+
+STAGE = "shard"
+
+
+@dataclass(frozen=True)
+class View:
+    """Shape of the training view of one clip.
+
+    Attributes:
+        recipe: What it is made by.
+        clip_s: Length of the clip, seconds.
+        frames: Video frames.
+        samples: Audio samples.
+    """
+
+    recipe: ViewRecipe
+    clip_s: float
+    frames: int
+    samples: int
+
+    @classmethod
+    def of(cls, recipe: ViewRecipe, clip_s: float) -> View:
+        """The view of a clip of ``clip_s`` seconds.
+
+        Raises:
+            UserError: The clip does not hold a whole number of view frames or samples.
+        """
+        try:
+            frames, samples = recipe.counts(clip_s)
+        except ValueError as error:
+            raise UserError(f"{error}; choose another rate under [view] or another segment.clip_s") from error
+        return cls(recipe, clip_s, frames, samples)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the video array, uint8."""
+        return (self.frames, self.recipe.size, self.recipe.size, 3)
+
+    @property
+    def video_bytes(self) -> int:
+        """Size of the raw video array."""
+        return self.frames * self.recipe.size**2 * 3
+
+    @property
+    def audio_bytes(self) -> int:
+        """Size of the raw float32 audio array."""
+        return self.samples * 4
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of the index that describe it."""
+        return {
+            "view_frames": self.frames,
+            "view_size": self.recipe.size,
+            "view_fps": self.recipe.fps,
+            "view_samples": self.samples,
+            "view_sample_rate_hz": self.recipe.sample_rate_hz,
+        }
+
+
+@dataclass(frozen=True)
+class PackedClip:
+    """One clip on its way into a shard.
+
+    Attributes:
+        row: What the index and the sample's JSON say of it, offsets and shard aside.
+        file: The finished clip.
+        view: Its training view.
+    """
+
+    row: dict[str, Any]
+    file: Path
+    view: View
+
+    @property
+    def clip_id(self) -> str:
+        """Its id, the WebDataset key."""
+        return str(self.row["clip_id"])
+
+    @cached_property
+    def json(self) -> bytes:
+        """The sample's JSON member."""
+        return (canonical(self.row) + "\n").encode()
+
+    @cached_property
+    def headers(self) -> tuple[bytes, bytes]:
+        """npy headers of the video and the audio array."""
+        return npy_header("u1", self.view.shape), npy_header("<f4", (self.view.samples,))
+
+    @property
+    def tar_bytes(self) -> int:
+        """What the four members take in a tar."""
+        video, audio = (len(header) for header in self.headers)
+        sizes = (self.row["bytes"], video + self.view.video_bytes, audio + self.view.audio_bytes, len(self.json))
+        return sum(member_bytes(size) for size in sizes)
+
+    @property
+    def view_name(self) -> str:
+        """Name of its view file: the same only for the same clip and the same view."""
+        return f"{self.clip_id}-{sha256({**self.view.columns(), 'clip': self.row['sha256']})[:16]}.view"
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """One shard before it is made: its file name and its clips, in their order in the tar."""
+
+    file: str
+    clips: tuple[PackedClip, ...]
+
+    @property
+    def params(self) -> str:
+        """What its bytes depend on."""
+        return sha256({"schema_version": SCHEMA_VERSION, "file": self.file, "rows": [clip.row for clip in self.clips]})
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """One shard that is made, as its ledger record tells it.
+
+    Attributes:
+        file: Its name.
+        params: `ShardPlan.params` of what it was made from.
+        bytes: Its size.
+        sha256: Its digest.
+        offsets: Clip id to the offsets of the raw video and audio arrays.
+        failed: Clip id to the reason why it is not in it.
+    """
+
+    file: str
+    params: str
+    bytes: int
+    sha256: str
+    offsets: dict[str, list[int]]
+    failed: dict[str, str]
+
+
+def plan(split: str, clips: Sequence[PackedClip], recipe: ShardRecipe) -> list[ShardPlan]:
+    """Divide the clips of one split into shards of at most ``max_bytes`` (a larger clip has a shard of its own).
+
+    The order is drawn from the seed and the clip's id, so that neighbours in a tar come from different sources.
+    """
+    ordered = sorted(clips, key=lambda clip: hashlib.sha256(f"{recipe.seed}:{clip.clip_id}".encode()).digest())
+    shards: list[list[PackedClip]] = []
+    taken = 0
+    for clip in ordered:
+        if not shards or archive_bytes(taken + clip.tar_bytes) > recipe.max_bytes:
+            shards.append([])
+            taken = 0
+        shards[-1].append(clip)
+        taken += clip.tar_bytes
+    return [ShardPlan(f"{split}-{number:05d}.tar", tuple(held)) for number, held in enumerate(shards)]
+
+
+def build(
+    ws: Workspace, plans: Sequence[ShardPlan], folder: Path, *, workers: int, reporter: Reporter
+) -> Iterator[ShardRecord]:
+    """Make the shards in ``folder`` one after the other, their views in parallel, and yield each once it is published.
+
+    Raises:
+        EnvironmentFault: The run cannot go on; shards and views that are finished stay finished.
+    """
+    views = ws.root / "work" / "views"
+    clips = [clip for shard in plans for clip in shard.clips]
+    outcomes = parallel.run(
+        partial(make_view, folder=views),
+        clips,
+        item_id=lambda clip: clip.clip_id,
+        workers=workers,
+        reporter=reporter,
+        description="shard",
+    )
+    with closing(_in_order(clips, outcomes)) as ready:
+        for shard in plans:
+            with publish(folder / shard.file) as temporary:
+                offsets, failed = _write(temporary, shard, ready, views)
+                with open(temporary, "rb") as stream:
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                size = temporary.stat().st_size
+            for clip in shard.clips:
+                (views / clip.view_name).unlink(missing_ok=True)
+            yield ShardRecord(shard.file, shard.params, size, digest, offsets, failed)
+
+
+def make_view(clip: PackedClip, folder: Path) -> None:
+    """Decode the training view of a clip into one file in ``folder``: raw video, then raw audio.
+
+    Raises:
+        MediaError: The clip cannot be decoded or is too short.
+    """
+    path = folder / clip.view_name
+    if path.exists():
+        return
+    size, rate = clip.view.recipe.size, clip.view.recipe.sample_rate_hz
+    video = media.decode_video(clip.file, fps=clip.view.recipe.fps, size=(size, size), n_frames=clip.view.frames)
+    audio = media.decode_audio(clip.file, sample_rate_hz=rate, mono=True, n_samples=clip.view.samples)
+    with publish(path) as temporary, open(temporary, "wb") as stream:
+        stream.write(np.ascontiguousarray(video).data)
+        stream.write(np.ascontiguousarray(audio[0], dtype="<f4").data)
+
+
+def _in_order(clips: Sequence[PackedClip], outcomes: Iterator[Outcome[None]]) -> Generator[Outcome[None], None, None]:
+    """The outcomes in the order of ``clips`` instead of the order in which they finish."""
+    waiting: dict[str, Outcome[None]] = {}
+    for clip in clips:
+        while clip.clip_id not in waiting:
+            outcome = next(outcomes)
+            waiting[outcome.item_id] = outcome
+        yield waiting.pop(clip.clip_id)
+
+
+def _write(
+    path: Path, shard: ShardPlan, ready: Iterator[Outcome[None]], views: Path
+) -> tuple[dict[str, list[int]], dict[str, str]]:
+    """Write the tar; returns offsets of the clips in it and reasons of those that are not."""
+    offsets: dict[str, list[int]] = {}
+    failed: dict[str, str] = {}
+    with TarWriter(path) as tar:
+        for clip in shard.clips:
+            outcome = next(ready)
+            if outcome.ok:
+                offsets[clip.clip_id] = _add(tar, clip, views / clip.view_name)
+            else:
+                failed[clip.clip_id] = outcome.error
+    return offsets, failed
+
+
+def _add(tar: TarWriter, clip: PackedClip, view: Path) -> list[int]:
+    """Append the four members of a clip, next to each other as WebDataset wants them."""
+    raw = view.read_bytes()
+    video, audio = raw[: clip.view.video_bytes], raw[clip.view.video_bytes :]
+    video_header, audio_header = clip.headers
+    with open(clip.file, "rb") as stream:
+        tar.add(f"{clip.clip_id}.mp4", stream, clip.row["bytes"])
+    at_video = tar.add(f"{clip.clip_id}.video.npy", video_header + video) + len(video_header)
+    at_audio = tar.add(f"{clip.clip_id}.audio.npy", audio_header + audio) + len(audio_header)
+    tar.add(f"{clip.clip_id}.json", clip.json)
+    return [at_video, at_audio]
+
+
+def clear_views(ws: Workspace) -> None:
+    """Remove what is left of the views of shards that are no longer wanted."""
+    shutil.rmtree(ws.root / "work" / "views", ignore_errors=True)
