@@ -19,7 +19,10 @@ def write_dataset(root: Path, *, clips: int = 3, frames: int = 40, size: int = 8
     shards.mkdir(parents=True)
     rows, data = [], bytearray()
     for c in range(clips):
-        video = np.zeros((frames, size, size, 3), np.uint8) + (10 * c + np.arange(frames, dtype=np.uint8))[:, None, None, None]
+        video = (
+            np.zeros((frames, size, size, 3), np.uint8)
+            + (10 * c + np.arange(frames, dtype=np.uint8))[:, None, None, None]
+        )
         samples = round(frames / FPS * RATE)
         audio = (c + np.arange(samples) / RATE / 100).astype(np.float32)
         data += bytes(-len(data) % 4 + 4)
