@@ -153,8 +153,8 @@ def on_grid(
     if n_frames is not None:
         if Fraction(n_frames) / fps - end > max(1 / fps, frame_s):
             raise MediaError(
-                f"{path}: the video ends {float(end):.3f} s after {float(start):g} s, "
-                f"{n_frames} frames at {float(fps):g} fps are needed"
+                f"{path}: the video ends at {float(start + end):.3f} s, before the {float(n_frames / fps):g} s "
+                f"asked for from {float(start):g} s"
             )
         total = n_frames
     for _ in range(k, total):
@@ -194,7 +194,8 @@ class Painter:
     def _convert(self, timed: Timed) -> NDArray[np.uint8]:
         turns = quarter_turns(timed)
         shown = displayed_size(timed)
-        inner, outer = _fit_sizes(shown, self._size or shown, self._fit)
+        self._size = self._size or shown
+        inner, outer = _fit_sizes(shown, self._size, self._fit)
         width, height = inner if turns % 2 == 0 else inner[::-1]
         rgb = self._swscale.reformat(
             timed.frame, width, height, "rgb24", interpolation=self._flags, threads=1

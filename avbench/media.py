@@ -34,6 +34,7 @@ __all__ = [
     "fit_frames",
     "frame_rate",
     "probe",
+    "timeline",
 ]
 
 
@@ -96,17 +97,24 @@ def probe(path: Path) -> MediaInfo:
     Raises:
         MediaError: Not a video or audio file, cut off before its end, or nothing in it can be decoded.
     """
+    return timeline(path)[0]
+
+
+def timeline(path: Path) -> tuple[MediaInfo, NDArray[np.float64]]:
+    """`probe`, and the time of every picture in seconds, rising.
+
+    Raises:
+        MediaError: See `probe`.
+    """
     path = Path(path)
     with open_tracks(path) as tracks:
         packets = _packets(tracks)
-        values: dict[str, Any] = {"comment": tracks.container.metadata.get("comment", "")}
-        if tracks.video is not None:
-            tracks.stream("video")
-            values |= _video_values(packets["video"], tracks.video)
-        if tracks.audio is not None:
-            tracks.stream("audio")
-            values |= _audio_values(packets["audio"], tracks.audio)
         has_video, has_audio = tracks.video is not None, tracks.audio is not None
+        values: dict[str, Any] = {"comment": tracks.container.metadata.get("comment", "")}
+        if has_video:
+            values |= _video_values(packets["video"], tracks.stream("video"))
+        if has_audio:
+            values |= _audio_values(packets["audio"], tracks.stream("audio"))
     if has_video:
         first = next(frames_from(path, "video", Fraction(0)))
         values["width"], values["height"] = displayed_size(first)
@@ -116,7 +124,8 @@ def probe(path: Path) -> MediaInfo:
         values["audio_start_s"] = float(first.start)
         values["sample_rate_hz"] = first.frame.sample_rate
         values["channels"] = first.frame.layout.nb_channels
-    return MediaInfo(path=path, has_video=has_video, has_audio=has_audio, **values)
+    starts = np.array([float(packet.start) for packet in packets["video"] if packet.size > 0])
+    return MediaInfo(path=path, has_video=has_video, has_audio=has_audio, **values), starts
 
 
 @dataclass(frozen=True)
@@ -159,16 +168,25 @@ def _video_values(packets: list[_Packet], stream: Any) -> dict[str, Any]:
     steps = [later - earlier for earlier, later in pairwise(starts)]
     last = packets[-1]
     typical = sorted(steps)[len(steps) // 2] if steps else last.duration
-    span = starts[-1] - starts[0]
-    fps = len(steps) / span if span else (1 / last.duration if last.duration else Fraction(0))
-    slack = max(Fraction(stream.time_base) * Fraction(3, 2), typical / 100)
+    tick = Fraction(stream.time_base)
+    slack = max(tick * Fraction(3, 2), typical / 100)
     return {
-        "fps": float(fps),
+        "fps": float(_average_rate(starts, tick, stream.average_rate) or (1 / typical if typical else 0)),
         "is_vfr": any(abs(step - typical) > slack for step in steps),
         "n_frames": len(starts),
         "video_end_s": float(last.start + (last.duration or typical)),
         "video_codec": stream.codec_context.codec.name,
     }
+
+
+def _average_rate(starts: list[Fraction], tick: Fraction, claimed: Fraction | None) -> Fraction | None:
+    """Rate by the time stamps; the rate the file claims where the two differ by the rounding of its clock alone."""
+    span, steps = starts[-1] - starts[0], len(starts) - 1
+    if not span:
+        return None
+    if claimed and abs(steps / claimed - span) <= tick * Fraction(3, 2):
+        return claimed
+    return steps / span
 
 
 def _audio_values(packets: list[_Packet], stream: Any) -> dict[str, Any]:
