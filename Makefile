@@ -97,11 +97,11 @@ endef
 
 # pip's hundreds of lines as one that changes (a terminal) or as a few (a log). Errors come on stderr and stay.
 define short_progress
-{ show() { [ ! -t 1 ] || printf '\r\033[K  %s' "$$1"; }
+{ show() { [ ! -t 1 ] || printf '\r\033[K%s' "$$1"; }
 while read -r verb name rest; do
 	case "$$verb $$name" in
-		Collecting*) show "finding $${name%%[!A-Za-z0-9_.-]*}" ;;
-		Downloading*) show "fetching $${name%%-*} $${rest##*(}" ;;
+		Collecting*) show "  finding $${name%%[!A-Za-z0-9_.-]*}" ;;
+		Downloading*) show "  fetching $${name%%-*} $${rest##*(}" ;;
 		"Installing collected") show ""; echo "  unpacking $$(wc -w <<< "$${rest#packages:}") packages" ;;
 		"Successfully installed") echo "  done" ;;
 	esac

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,13 @@ def parity_assets() -> Path:
     if assets is None:
         pytest.skip("AVBENCH_TEST_ASSETS is not set: golden outputs are not on this machine")
     return assets / "parity"
+
+
+@pytest.fixture(scope="session")
+def project_files() -> list[str]:
+    """Every file of the project (what git tracks and is there), relative to its root; skips outside a git checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists() or not shutil.which("git"):
+        pytest.skip("not a git checkout: which files belong to the project is not known")
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True)
+    return [name for name in listing.stdout.split("\0") if name and (root / name).is_file()]

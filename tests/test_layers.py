@@ -24,7 +24,7 @@ LAYERS = (
     ("features", "models", "diffusion"),
     ("filters", "metrics"),
     ("curate", "baselines", "training"),
-    ("protocol", "inputs", "scoring"),
+    ("protocol", "inputs", "sides", "scoring"),
     ("leaderboard",),
     ("runs", "doctor", "catalogue"),
     ("cli",),
@@ -40,8 +40,8 @@ NETWORK_LIBRARIES = {"aiohttp", "ftplib", "http.client", "httpx", "huggingface_h
     "urllib3",
     "yt_dlp",
 }
-MAY_USE_NETWORK = {"weights", "curate.download", "curate.hub", "doctor"}
-"""Weights come through `avbench.weights`, sources through the download stage, hub listings through `curate.hub`."""
+MAY_USE_NETWORK = {"weights", "curate.web", "curate.hub", "doctor"}
+"""Weights come through `avbench.weights`, sources from sites through `curate.web`, datasets through `curate.hub`."""
 
 HEAVY = (
     {"accelerate", "cv2", "diffusers", "huggingface_hub", "jinja2", "librosa", "matplotlib", "numba", "numpy"}
