@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from avbench import media
+from avbench.errors import MediaError
 
 FRAME_WIDTH = 160
 """Frames are at most this wide, pixels."""
@@ -48,7 +49,7 @@ class ClipSignals:
         """
         info = media.probe(path)
         if not info.has_video:
-            raise media.MediaError(f"{path}: has no picture")
+            raise MediaError(f"{path}: has no picture")
         fps = min(FRAME_RATE_FPS, info.fps)
         duration_s = info.video_end_s - info.video_start_s
         audio, rate = np.zeros((0, 0), np.float32), 0

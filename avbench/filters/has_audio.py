@@ -16,7 +16,7 @@ class Filter(ClipFilter):
     """Highest sample of the clip, dB relative to full scale.
 
     Attributes:
-        min_peak_dbfs: Lowest peak kept, dBFS. Default -90: the last bit of 16-bit sound (20 log10 2^-15 = -90.3).
+        min_peak_dbfs: Lowest peak kept, dBFS. Default -90: the last bit of 16-bit sound (one step of it is -90.3).
     """
 
     min_peak_dbfs: float = -90.0

@@ -1,0 +1,81 @@
+"""Signals and clips for filter tests: one that every filter keeps, and one per filter that is made to break it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from avbench.filters._signals import ClipSignals
+
+FPS, RATE = 10, 16000
+WIDTH, HEIGHT = 240, 180
+
+
+def noise(seconds: float, level: float = 0.1, *, seed: int = 0) -> np.ndarray:
+    """float32 (1, L) white noise with RMS ``level``."""
+    rng = np.random.default_rng(seed)
+    return (level * rng.standard_normal((1, round(seconds * RATE)))).clip(-1, 1).astype(np.float32)
+
+
+def moving(seconds: float, *, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """uint8 (T, H, W, 3): a bright square that wanders over a grey gradient."""
+    count = round(seconds * FPS)
+    video = np.zeros((count, height, width, 3), np.uint8)
+    video += np.linspace(60, 120, width, dtype=np.uint8)[None, None, :, None]
+    for t in range(count):
+        x = (7 * t) % (width - 40)
+        video[t, 60:100, x : x + 40] = (220, 180, 40)
+    return video
+
+
+def good() -> tuple[np.ndarray, np.ndarray]:
+    """Picture and sound that every filter keeps."""
+    return moving(4), noise(4)
+
+
+def _silent_but_a_moment() -> np.ndarray:
+    audio = noise(4) * 0
+    audio[:, :3000] = noise(4)[:, :3000]
+    return audio
+
+
+def _pillar() -> np.ndarray:
+    video = np.zeros((4 * FPS, HEIGHT, WIDTH, 3), np.uint8)
+    video[:, :, 90:150] = moving(4)[:, :, :60] // 2 + 100
+    return video
+
+
+def _mostly_black() -> np.ndarray:
+    video = moving(4)
+    video[8:] = 3
+    return video
+
+
+def _shots() -> np.ndarray:
+    video = moving(4)
+    colours = [(230, 30, 30), (20, 30, 200), (240, 240, 240), (10, 120, 20), (250, 220, 0), (90, 0, 120)]
+    for t in range(len(video)):
+        video[t] = video[t] // 8 + np.array(colours[t // 7], np.uint8) // 8 * 7
+    return video
+
+
+BREAKING = {
+    "black": lambda: (_mostly_black(), noise(4)),
+    "cuts": lambda: (_shots(), noise(4)),
+    "duration": lambda: (moving(1), noise(1)),
+    "freeze": lambda: (np.repeat(moving(0.1), 40, axis=0), noise(4)),
+    "has_audio": lambda: (moving(4), noise(4) * 0),
+    "loudness": lambda: (moving(4), noise(4, 0.0008)),
+    "resolution": lambda: (_pillar(), noise(4)),
+    "silence": lambda: (moving(4), _silent_but_a_moment()),
+}
+"""Picture and sound that the filter of this name drops with its default thresholds."""
+
+
+def signals(
+    video: np.ndarray | None = None, audio: np.ndarray | None = None, *, fps: float = FPS, rate: int = RATE
+) -> ClipSignals:
+    """Signals without a file."""
+    video = moving(1) if video is None else video
+    audio = noise(1) if audio is None else audio
+    height, width = video.shape[1:3]
+    return ClipSignals(width, height, len(video) / fps, video, float(fps), audio.astype(np.float32), rate)

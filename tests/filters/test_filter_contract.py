@@ -1,0 +1,97 @@
+"""What every filter file owes: documented thresholds, a verdict with value and reason, and errors that help."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from avbench import media, registry
+from avbench.errors import UserError
+from avbench.filters import _base
+from avbench.filters._base import ClipFilter
+from avbench.filters._signals import ClipSignals
+from avbench.recipe import FilterSpec
+from tests.filters.rendered import BREAKING, FPS, RATE, good
+
+NAMES = registry.names("filter")
+
+
+def filter_class(name: str) -> type[ClipFilter]:
+    return registry.module("filter", name).Filter
+
+
+def encoded(folder: Path, name: str, content: tuple) -> ClipSignals:
+    path = folder / f"{name}.mp4"
+    media.encode(path, content[0], FPS, content[1], RATE, audio_codec="flac")
+    return ClipSignals.decode(path)
+
+
+@pytest.fixture(scope="module")
+def good_clip(tmp_path_factory: pytest.TempPathFactory) -> ClipSignals:
+    return encoded(tmp_path_factory.mktemp("good"), "good", good())
+
+
+def test_every_filter_has_a_clip_made_to_break_it() -> None:
+    assert sorted(BREAKING) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_threshold_is_documented_with_the_origin_of_its_default(name: str) -> None:
+    assert inspect.getdoc(registry.module("filter", name)), "the file says in one line what it drops"
+    text = inspect.getdoc(filter_class(name)) or ""
+    for threshold in filter_class(name).model_fields:
+        entry = re.search(rf"^    {threshold}: .*?(?=^    \w+: |\Z)", text, re.DOTALL | re.MULTILINE)
+        assert entry, f"{threshold} is not in the docstring"
+        assert re.search(r"Default -?[\d.]+: \S", entry[0]), f"{threshold}: no default with its origin"
+        assert float(re.search(r"Default (-?[\d.]+):", entry[0])[1]) == getattr(filter_class(name)(), threshold)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keeps_a_good_clip_and_records_the_value(name: str, good_clip: ClipSignals) -> None:
+    verdict = filter_class(name)().judge(good_clip)
+    assert verdict.keep, verdict.reason
+    assert (verdict.filter, verdict.reason) == (name, "")
+    assert isinstance(verdict.value, float)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_drops_the_clip_made_to_break_it_and_says_value_and_threshold(name: str, tmp_path: Path) -> None:
+    made = filter_class(name)()
+    verdict = made.judge(encoded(tmp_path, name, BREAKING[name]()))
+    assert not verdict.keep
+    numbers = [float(n) / (100 if per else 1) for n, per in re.findall(r"(-?\d+(?:\.\d+)?)(%?)", verdict.reason)]
+    assert any(number == pytest.approx(verdict.value, rel=0.02, abs=0.01) for number in numbers), verdict.reason
+    assert any(number in made.model_dump().values() for number in numbers), verdict.reason
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_threshold_is_named_with_the_nearest(name: str) -> None:
+    threshold = next(iter(filter_class(name).model_fields))
+    with pytest.raises(UserError, match=rf"filter {name}: unknown key '{threshold}x'; did you mean '{threshold}'\?"):
+        _base.load([FilterSpec.model_validate({"name": name, f"{threshold}x": 1})])
+
+
+def test_wrong_value_unknown_filter_and_a_filter_twice_are_user_errors() -> None:
+    with pytest.raises(UserError, match=r"filter silence: max_ratio = 1.5: .*less than or equal to 1"):
+        _base.load([FilterSpec.model_validate({"name": "silence", "max_ratio": 1.5})])
+    with pytest.raises(UserError, match="no filter called 'silense'; did you mean silence"):
+        _base.load([FilterSpec(name="silense")])
+    with pytest.raises(UserError, match="filter silence: the recipe names it twice"):
+        _base.load([FilterSpec(name="silence"), FilterSpec(name="silence")])
+
+
+def test_resolved_writes_every_threshold_out() -> None:
+    (spec,) = _base.resolved([FilterSpec.model_validate({"name": "silence", "max_ratio": 0.5})])
+    assert spec.options == {"level_dbfs": -50.0, "max_ratio": 0.5, "frame_s": 0.05}
+    assert _base.resolved([spec]) == (spec,)
+
+
+def test_a_filter_is_frozen_and_refuses_a_value_that_is_no_number() -> None:
+    made = filter_class("duration")()
+    with pytest.raises(ValueError, match="frozen"):
+        made.min_s = 3.0  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="filter duration measured nan"):
+        made.verdict(float("nan"), "")
