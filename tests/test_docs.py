@@ -203,10 +203,9 @@ def _runnable() -> Iterator[Any]:
             yield pytest.param(page, id=_id(page), marks=[pytest.mark.slow] if "run slow" in modes else [])
 
 
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("page", _runnable())
-def test_commands_of_the_page_run_and_print_what_it_shows(page: Path, tmp_path: Path) -> None:
-    scripts = tmp_path / ".bin"
+def first_failure(page: str, folder: Path) -> str:
+    """Run the ``run`` fences of a page in ``folder``, in order, until a command does not do what the page shows."""
+    scripts = folder / ".bin"
     scripts.mkdir()
     avbench = scripts / "avbench"  # the source beside this test, whether or not it is installed
     avbench.write_text(f"#!/bin/sh\nexec '{sys.executable}' -c 'from avbench.cli import main; main()' \"$@\"\n")
@@ -218,16 +217,25 @@ def test_commands_of_the_page_run_and_print_what_it_shows(page: Path, tmp_path: 
         "NO_COLOR": "1",
         "TERM": "dumb",
     }
-    folder = tmp_path / "here"
-    folder.mkdir()
-    for fence in fences(page.read_text()):
+    for fence in fences(page):
         for command, expected in fence.commands() if fence.mode.startswith("run") else ():
-            assert not command.startswith("make "), f"{_id(page)}:{fence.line}: make runs in CI; mark this fence parse"
+            if command.startswith("make "):
+                return f"line {fence.line}: make runs in CI; mark this fence parse"
             shell = ["bash", "-o", "pipefail", "-c", command]
             done = subprocess.run(shell, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-            where = f"{_id(page)}:{fence.line}: $ {command}"
-            assert done.returncode == 0, f"{where}\nexit code {done.returncode}\n{done.stdout}{done.stderr}"
-            assert matches(expected, done.stdout), f"{where}\nprinted:\n{done.stdout}\nthe page shows:\n{expected}"
+            where = f"line {fence.line}: $ {command}"
+            if done.returncode:
+                return f"{where}\nexit code {done.returncode}\n{done.stdout}{done.stderr}"
+            if not matches(expected, done.stdout):
+                return f"{where}\nprinted:\n{done.stdout}\nthe page shows:\n{expected}"
+    return ""
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("page", _runnable())
+def test_commands_of_the_page_run_and_print_what_it_shows(page: Path, tmp_path: Path) -> None:
+    failure = first_failure(page.read_text(), tmp_path)
+    assert not failure, failure
 
 
 def test_help_of_every_command_has_two_examples_that_parse(app: typer.Typer) -> None:
@@ -352,6 +360,24 @@ def test_output_matches_up_to_dots() -> None:
     assert matches("clips 12 in ... s\n", "clips 12 in 3.4 s  \n")
     assert matches("", "anything")
     assert not matches("clips 12\n", "clips 13\n")
+
+
+@pytest.mark.parametrize(
+    ("shown", "failure"),
+    [
+        ("$ echo one > file\n$ cat file\none", ""),
+        ("$ cat file | cat", "exit code 1"),
+        ("$ echo one\ntwo", "printed:\none"),
+        ("$ avbench --version\navbench ...", ""),
+        ("$ make demo", "mark this fence parse"),
+    ],
+)
+def test_a_page_is_run_and_held_to_what_it_shows(shown: str, failure: str, tmp_path: Path) -> None:
+    found = first_failure(f"<!-- test: run -->\n```console\n{shown}\n```", tmp_path)
+    assert failure in found if failure else not found
+    other = tmp_path / "other"
+    other.mkdir()
+    assert first_failure(f"```console\n{shown}\n```", other) == ""  # not marked: not run
 
 
 def test_broken_links_and_forbidden_words_are_noticed(tmp_path: Path) -> None:
