@@ -1,4 +1,4 @@
-"""flow: 24 numbers for the motion in a clip, without any weights. The embedding of ``flow-fd``.
+"""24 numbers for the motion in a clip, without any weights: the embedding of flow-fd.
 
 Frames become grey and 64 x 64 pixels (area average when shrinking, bilinear when growing; the aspect is not kept).
 Between neighbouring frames OpenCV's Farneback flow, with the parameters of AV-align (pyramid 0.5 x 3, window 15,

@@ -1,4 +1,4 @@
-"""I3D: 400 Kinetics logits of a clip, averaged over time. The embedding of FVD and KVD.
+"""400 Kinetics logits of a clip, averaged over time: the embedding of FVD and KVD.
 
 Network: two-stream inflated 3D Inception, RGB stream (Carreira and Zisserman 2017, arXiv 1705.07750), in the port that
 VideoGPT, TATS and MM-Diffusion share (``pytorch_i3d.py``): TensorFlow's SAME padding, batch-norm epsilon 1e-5, average

@@ -1,4 +1,4 @@
-"""mel: 32 numbers for the sound of a clip, without any weights. The embedding of ``mel-fd``.
+"""32 numbers for the sound of a clip, without any weights: the embedding of mel-fd.
 
 The log-mel spectrogram of VGGish (64 bands, 125 to 7500 Hz, a spectrum every 10 ms), neighbouring bands averaged in
 fours. Row: the mean over time of the 16 bands, then their standard deviation over time (divided by n), in natural-log

@@ -1,4 +1,4 @@
-"""VGGish: 128 numbers for every 0.96 s of sound. The embedding of FAD.
+"""128 numbers for every 0.96 s of sound: the embedding of FAD.
 
 Network: a VGG-like stack on log-mel patches (Hershey et al. 2017, arXiv 1609.09430), in the weights of
 harritaylor/torchvggish, taken before the last ReLU as Google's own release does since July 2023. No PCA, no
