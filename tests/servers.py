@@ -101,6 +101,11 @@ class _FileHandler(_Handler):
             return self.reply(200, {"Content-Type": "text/html"}, b"<html><body>hello</body></html>")
         if mode in ("truncated", "slow"):
             return self.partial(path.read_bytes(), mode)
+        if rest in self.owner.stall_once and self.owner.requests.count(f"GET {self.path}") == 2:
+            # the second request is the download proper; the first only looks what it is
+            return self.partial(path.read_bytes(), "slow")
+        if match := re.match(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            self.owner.range_starts.append(int(match[1]))
         return self.send_file(path)
 
     def partial(self, data: bytes, mode: str) -> None:
@@ -120,6 +125,9 @@ class _FileHandler(_Handler):
 class FileServer(_Server):
     """Serves the files of a folder; the first part of the path chooses how.
 
+    A name in ``stall_once`` is sent by half on its first download, then nothing more; ``range_starts`` collects where
+    the requests for a part of a file began.
+
     Args:
         folder: What is served.
     """
@@ -127,6 +135,8 @@ class FileServer(_Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(_FileHandler)
         self.folder = folder
+        self.stall_once: set[str] = set()
+        self.range_starts: list[int] = []
 
     def url(self, name: str, mode: str = "files") -> str:
         """Address of a file; ``mode`` is files, status/<code>, text, page, truncated or slow."""

@@ -35,7 +35,7 @@ from huggingface_hub.utils import logging, tqdm
 
 from avbench.curate import source_table
 from avbench.curate.manifest import LIST_NAME, LOCK_NAME, Card, HubOrigin, Lock, Route
-from avbench.errors import UserError
+from avbench.errors import SiteFault, UserError
 from avbench.progress import SILENT, Bar, Reporter
 from avbench.schema import SCHEMA_VERSION, Source
 from avbench.workspace import write_json
@@ -260,24 +260,25 @@ def _ask(repo: str, endpoint: str | None, call: Callable[[], T]) -> T:
     except RemoteEntryNotFoundError as error:
         raise UserError(f"{repo}: the file is not in the repository; run 'avbench manifest sync' again") from error
     except LocalEntryNotFoundError as error:
-        raise UserError(f"{repo}: {_network_reason(error.__cause__ or error, endpoint)}") from error
+        raise _network_fault(repo, error.__cause__ or error, endpoint) from error
     except (_NetworkError, OSError, ValueError) as error:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise UserError(f"{repo}: {_network_reason(error, endpoint)}") from error
+        raise _network_fault(repo, error, endpoint) from error
 
 
-def _network_reason(error: BaseException, endpoint: str | None) -> str:
-    """One phrase for a failed request."""
+def _network_fault(repo: str, error: BaseException, endpoint: str | None) -> UserError:
+    """The error for a failed request; a `SiteFault` where the hub as a whole does not answer."""
     host = re.sub(r"^https?://", "", _endpoint(endpoint))
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         if status in (401, 403):
-            return f"the hub {host} does not allow it (HTTP {status}); run 'hf auth login' with an account that may"
-        return f"the hub {host} answered with HTTP {status}; try again later"
+            login = "run 'hf auth login' with an account that may"
+            return UserError(f"{repo}: the hub {host} does not allow it (HTTP {status}); {login}")
+        return SiteFault(f"{repo}: the hub {host} answered with HTTP {status}; try again later")
     if "Timeout" in type(error).__name__:
-        return f"the hub {host} did not answer in time; try again later"
+        return SiteFault(f"{repo}: the hub {host} did not answer in time; try again later")
     if type(error).__name__ in ("ConnectError", "ConnectionError", "OfflineModeIsEnabled"):
-        return f"the hub {host} cannot be reached; check the network or HF_ENDPOINT"
+        return SiteFault(f"{repo}: the hub {host} cannot be reached; check the network or HF_ENDPOINT")
     detail = str(error).split("\n")[0] or type(error).__name__
-    return f"the transfer from {host} failed ({detail})"
+    return UserError(f"{repo}: the transfer from {host} failed ({detail}); run the same command again")

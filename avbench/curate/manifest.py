@@ -21,8 +21,7 @@ from pydantic import Field, field_validator
 from avbench import registry
 from avbench.curate import source_table
 from avbench.errors import UserError
-from avbench.recipe import DatasetRecipe, SegmentRecipe, Strict, parse, project_root
-from avbench.recipe import load as load_toml
+from avbench.recipe import DatasetRecipe, SegmentRecipe, Strict, load as load_toml, parse, project_root
 from avbench.schema import ID_PATTERN, Source
 from avbench.workspace import read_json
 

@@ -146,7 +146,8 @@ def _read_text(path: Path) -> list[tuple[int, Row]]:
         raise UserError(f"{path} line {line}: not UTF-8 text; save the table as UTF-8") from error
     if not text.strip():
         raise UserError(f"{path}: the file is empty; it needs at least a header with the column 'url'")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = _header(path, next(reader))
         rows = []
