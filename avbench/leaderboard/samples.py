@@ -1,0 +1,217 @@
+"""What the page shows of a run beside its numbers: a few clips, their spectrograms and the loss curve.
+
+Stored in ``media/<record id>/`` below the leaderboard folder; ``media.json`` is written last, so a folder without it
+does not count.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from avbench import media, workspace
+from avbench.errors import MediaError, UserError
+from avbench.leaderboard import figures
+from avbench.leaderboard.records import ResultRecord
+
+MAX_CLIPS = 4
+MAX_CLIP_S = 10.0
+MAX_CLIP_BYTES = 1_000_000
+MAX_SIDE = 256
+"""Longest side of a clip that is encoded again, pixels."""
+MAX_POINTS = 100
+"""Points of a stored loss curve; a longer log is averaged in equal runs of steps."""
+
+_STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClipView(BaseModel):
+    """One clip on the page.
+
+    Attributes:
+        name: File it was taken from.
+        file: Its copy in the media folder.
+        poster: Its first frame in the media folder.
+        spectrogram: Picture of its sound in the media folder, or empty when it has none.
+        width: Pixels.
+        height: Pixels.
+        clip_s: Length of the copy, seconds.
+        is_copy: True when the bytes are the run's own, False when it was encoded again for the page.
+    """
+
+    model_config = _STRICT
+
+    name: str
+    file: str
+    poster: str
+    spectrogram: str
+    width: int
+    height: int
+    clip_s: float
+    is_copy: bool
+
+
+class Media(BaseModel):
+    """Content of ``media.json``.
+
+    Attributes:
+        schema_version: Version of this format.
+        clips: Clips shown.
+        skipped: Clip that could not be shown, and why.
+        steps: Steps of the loss curve.
+        losses: Loss at each.
+        steps_per_point: How many logged steps one point averages.
+    """
+
+    model_config = _STRICT
+
+    schema_version: int = 1
+    clips: tuple[ClipView, ...] = ()
+    skipped: dict[str, str] = {}
+    steps: tuple[float, ...] = ()
+    losses: tuple[float, ...] = ()
+    steps_per_point: int = 1
+
+
+def media_folder(record: ResultRecord, folder: Path) -> Path:
+    """Where a record's media lie below the leaderboard folder."""
+    return folder / "media" / record.id
+
+
+def attach_media(
+    record: ResultRecord, folder: Path, clips: Sequence[Path], losses: Sequence[Mapping[str, Any]]
+) -> Path:
+    """Store sample clips and the loss curve of a run for the page.
+
+    A clip that browsers play and that is small is copied; any other is encoded again, at most 10 s and 256 pixels. A
+    clip that cannot be decoded is listed with the reason.
+
+    Args:
+        record: The run.
+        folder: The leaderboard folder.
+        clips: Sample clips, of which the first four are taken.
+        losses: Rows of the training log; those with ``step`` and a finite ``loss`` are drawn. Empty when avbench did
+            not train the model.
+
+    Returns:
+        The record's media folder.
+
+    Raises:
+        EnvironmentFault: The disk is full, or there is no ffmpeg.
+    """
+    home = media_folder(record, folder)
+    views: list[ClipView] = []
+    skipped: dict[str, str] = {}
+    for clip in clips[:MAX_CLIPS]:
+        try:
+            views.append(_store_clip(clip, home, f"clip-{len(views)}"))
+        except MediaError as error:
+            skipped[clip.name] = str(error).replace(str(clip), clip.name).removeprefix(f"{clip.name}: ")
+    steps, means, width = _thin(losses)
+    stored = Media(clips=tuple(views), skipped=skipped, steps=steps, losses=means, steps_per_point=width)
+    workspace.write_json(home / "media.json", stored.model_dump(mode="json"))
+    return home
+
+
+def load_media(record: ResultRecord, folder: Path) -> Media:
+    """What `attach_media` stored; empty when nothing was.
+
+    Raises:
+        UserError: ``media.json`` is damaged or names a file outside its folder.
+    """
+    path = media_folder(record, folder) / "media.json"
+    if not path.exists():
+        return Media()
+    try:
+        stored = Media.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(f"{path}: damaged ({error.errors()[0]['msg']}); attach the media again or remove it") from error
+    for name in (n for clip in stored.clips for n in (clip.file, clip.poster, clip.spectrogram) if n):
+        if Path(name).name != name or not (path.parent / name).is_file():
+            raise UserError(f"{path}: names the file {name!r}, which is not in its folder")
+    return stored
+
+
+def _store_clip(clip: Path, home: Path, stem: str) -> ClipView:
+    """Copy or encode one clip and draw its spectrogram."""
+    info = media.probe(clip)
+    if not info.has_video:
+        raise MediaError(f"{clip.name}: has no picture")
+    target = home / f"{stem}.mp4"
+    clip_s = min(info.duration_s, MAX_CLIP_S)
+    is_copy = _plays_as_it_is(clip, info)
+    sound = _sound(clip, info)
+    width, height = (info.width, info.height) if is_copy else _small(info)
+    if is_copy:
+        video = media.decode_video(clip, n_frames=1)
+        with workspace.publish(target) as temporary:
+            shutil.copyfile(clip, temporary)
+    else:
+        fps = min(info.fps, 30.0)
+        frames = max(1, math.floor(min(info.video_end_s, MAX_CLIP_S) * fps + 1e-6))
+        video = media.decode_video(clip, fps=fps, size=(width, height), n_frames=frames)
+        media.encode(target, video, fps, None if sound is None else sound[:2], info.sample_rate_hz or 16000, crf=26)
+    with workspace.publish(home / f"{stem}.jpg") as temporary:
+        Image.fromarray(video[0]).save(temporary, format="JPEG", quality=85)
+    if sound is not None:
+        write_spectrogram(home / f"{stem}.png", sound, info.sample_rate_hz)
+    return ClipView(
+        name=clip.name,
+        file=target.name,
+        poster=f"{stem}.jpg",
+        width=width,
+        height=height,
+        spectrogram=f"{stem}.png" if sound is not None else "",
+        clip_s=round(clip_s, 3),
+        is_copy=is_copy,
+    )
+
+
+def _sound(clip: Path, info: media.MediaInfo) -> NDArray[np.float32] | None:
+    """The first seconds of its sound, float32 (C, L), or None when it has none."""
+    if not info.has_audio:
+        return None
+    n_samples = round(MAX_CLIP_S * info.sample_rate_hz) if info.audio_end_s > MAX_CLIP_S else None
+    return media.decode_audio(clip, n_samples=n_samples)
+
+
+def _plays_as_it_is(clip: Path, info: media.MediaInfo) -> bool:
+    """True for a short, small H.264 mp4 with AAC or no sound, which every browser plays."""
+    is_small = clip.stat().st_size <= MAX_CLIP_BYTES and info.duration_s <= MAX_CLIP_S
+    return is_small and clip.suffix == ".mp4" and info.video_codec == "h264" and info.audio_codec in ("", "aac")
+
+
+def _small(info: media.MediaInfo) -> tuple[int, int]:
+    """Width and height, even, that keep the aspect and stay within `MAX_SIDE`."""
+    ratio = min(1.0, MAX_SIDE / max(info.width, info.height))
+    return max(2, 2 * round(info.width * ratio / 2)), max(2, 2 * round(info.height * ratio / 2))
+
+
+def write_spectrogram(path: Path, audio: NDArray[np.float32], sample_rate_hz: int) -> None:
+    """Publish the spectrogram of ``audio`` (float32 (C, L)) as a small palette PNG."""
+    decibels = figures.spectrogram(audio, sample_rate_hz)
+    levels = np.rint((1 - decibels / figures.QUIETEST_DB) * 63).astype(np.uint8)
+    colours = (matplotlib.colormaps["magma"](np.linspace(0, 1, 64))[:, :3] * 255).round().astype(np.uint8)
+    picture = Image.frombytes("P", (levels.shape[1], levels.shape[0]), levels.tobytes())
+    picture.putpalette(colours.tobytes())
+    with workspace.publish(path) as temporary:
+        picture.save(temporary, format="PNG", optimize=True)
+
+
+def _thin(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, ...], tuple[float, ...], int]:
+    """Steps and losses as at most `MAX_POINTS` means over equal runs of rows, and the length of a run."""
+    found = [(float(r["step"]), float(r["loss"])) for r in rows if "step" in r and "loss" in r]
+    found = [(step, loss) for step, loss in found if math.isfinite(loss)]
+    width = max(1, math.ceil(len(found) / MAX_POINTS))
+    groups = [found[i : i + width] for i in range(0, len(found), width)]
+    steps = tuple(group[-1][0] for group in groups)
+    return steps, tuple(float(f"{sum(v for _, v in g) / len(g):.6g}") for g in groups), width
