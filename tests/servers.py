@@ -104,6 +104,8 @@ class _FileHandler(_Handler):
         if rest in self.owner.stall_once and self.owner.requests.count(f"GET {self.path}") == 2:
             # the second request is the download proper; the first only looks what it is
             return self.partial(path.read_bytes(), "slow")
+        if rest in self.owner.cut:
+            return self.partial(path.read_bytes(), "truncated")
         if match := re.match(r"bytes=(\d+)-", self.headers.get("Range", "")):
             self.owner.range_starts.append(int(match[1]))
         return self.send_file(path)
@@ -125,8 +127,8 @@ class _FileHandler(_Handler):
 class FileServer(_Server):
     """Serves the files of a folder; the first part of the path chooses how.
 
-    A name in ``stall_once`` is sent by half on its first download, then nothing more; ``range_starts`` collects where
-    the requests for a part of a file began.
+    A name in ``stall_once`` is sent by half on its first download, then nothing more; one in ``cut`` breaks off in the
+    middle. ``range_starts`` collects where the requests for a part of a file began.
 
     Args:
         folder: What is served.
@@ -136,6 +138,7 @@ class FileServer(_Server):
         super().__init__(_FileHandler)
         self.folder = folder
         self.stall_once: set[str] = set()
+        self.cut: set[str] = set()
         self.range_starts: list[int] = []
 
     def url(self, name: str, mode: str = "files") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,14 +13,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock, Timeout
 from servers import FileServer, HubServer
 
 from avbench import media
-from avbench.curate import download as stage
+from avbench.curate import download as stage, web
 from avbench.curate.download import DownloadPlan, download, plan
 from avbench.errors import EnvironmentFault, SiteFault, UserError
 from avbench.progress import Bar, Reporter
@@ -106,6 +109,7 @@ def test_another_url_under_the_same_id_replaces_the_file(ws: Workspace, server: 
     assert list(ws.raw.iterdir()) == [], "the file of another version does not outlive its record"
 
 
+@pytest.mark.slow
 def test_several_workers_end_with_the_same(tmp_path: Path, server: FileServer) -> None:
     sources = [Source(f"s{n}", server.url("film.mp4", "files" if n else "status/404")) for n in range(3)]
     seen = []
@@ -129,11 +133,19 @@ def test_several_workers_end_with_the_same(tmp_path: Path, server: FileServer) -
     ],
 )
 def test_what_a_server_can_do_wrong(ws: Workspace, server: FileServer, mode: str, said: str) -> None:
-    import re
-
     message = reason(ws, server.url("film.mp4", mode))
     assert re.search(said, message), message
     assert [name for name in leftovers(ws) if not name.endswith(".part")] == []
+
+
+def test_a_transfer_that_broke_off_is_gone_on_with(ws: Workspace, server: FileServer, small: Path) -> None:
+    server.cut.add("film.mp4")
+    assert "broke off" in reason(ws, server.url("film.mp4"))
+    server.cut.clear()
+    assert download(ws, [Source("one", server.url("film.mp4"))], QUICK).done == 1
+    assert (ws.raw / "one.mp4").read_bytes() == (small / "film.mp4").read_bytes()
+    assert any(start > 0 for start in server.range_starts), "it went on where it stopped"
+    assert leftovers(ws) == []
 
 
 @pytest.mark.slow
@@ -195,6 +207,14 @@ def test_local_paths_that_are_no_film(ws: Workspace, tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").exists()
 
 
+def test_a_rendered_source(ws: Workspace) -> None:
+    url = "synthetic:kind=impacts&seed=3&seconds=1&width=32&height=32&fps=12"
+    assert download(ws, [Source("one", url)], QUICK).done == 1
+    assert media.probe(ws.raw / "one.mp4").n_frames == 12
+    assert leftovers(ws) == []
+    assert "impact" in reason(ws, "synthetic:kind=impact")
+
+
 def test_schemes_that_are_not_taken(ws: Workspace) -> None:
     with pytest.raises(UserError, match="'file:'"):
         download(ws, [Source("one", "file:///etc/passwd")], QUICK)
@@ -218,6 +238,7 @@ def test_a_chunk_from_a_hub(ws: Workspace, small: Path, monkeypatch: pytest.Monk
     assert leftovers(ws) == []
 
 
+@pytest.mark.slow
 def test_separate_picture_and_sound_are_merged(ws: Workspace, small: Path, tmp_path: Path) -> None:
     shutil.copy(small / "film.mp4", tmp_path / "film.mp4")
     tool = [
@@ -267,8 +288,6 @@ def test_progress_shows_the_bytes_of_a_file(ws: Workspace, server: FileServer) -
         steps = 0.0
 
         def bar(self, description: str, total: float | None, unit: str = ""):  # type: ignore[no-untyped-def]
-            from contextlib import nullcontext
-
             return nullcontext(self)
 
         def advance(self, amount: float = 1.0, note: str = "") -> None:
@@ -316,7 +335,7 @@ def test_a_killed_download_is_gone_on_with(tmp_path: Path, small: Path, how: sig
         assert not ws.raw.exists() or not list(ws.raw.iterdir())
         assert download(ws, [Source("one", url)], QUICK).done == 1
         assert (ws.raw / "one.mp4").read_bytes() == (small / "film.mp4").read_bytes()
-        assert any(int(start) > 0 for start in server.range_starts), "it went on where it stopped"
+        assert any(start > 0 for start in server.range_starts), "it went on where it stopped"
     assert leftovers(ws) == []
 
 
@@ -397,8 +416,6 @@ def test_a_full_disk_stops_the_run(ws: Workspace, server: FileServer, monkeypatc
     ],
 )
 def test_what_yt_dlp_says_becomes_one_phrase(message: str, kind: type[UserError], said: str) -> None:
-    from avbench.curate import web
-
     error = web.reason(message, "https://user@youtube.com/watch?v=aB3_-xyZ901")
     assert type(error) is kind
     assert said in str(error)
@@ -406,22 +423,15 @@ def test_what_yt_dlp_says_becomes_one_phrase(message: str, kind: type[UserError]
 
 
 def test_youtube_is_asked_slowly_and_one_at_a_time(tmp_path: Path) -> None:
-    from avbench.curate import web
-
     polite = web._options("https://youtu.be/aB3_-xyZ901", QUICK, tmp_path, Bar())
     other = web._options("https://example.org/x.mp4", QUICK, tmp_path, Bar())
     assert polite["sleep_interval"] >= 10
     assert "sleep_interval" not in other
-    with web._turn("https://youtu.be/aB3_-xyZ901", tmp_path):
-        from filelock import FileLock, Timeout
-
-        with pytest.raises(Timeout):
-            FileLock(tmp_path / "youtube.lock").acquire(timeout=0)
+    with web._turn("https://youtu.be/aB3_-xyZ901", tmp_path), pytest.raises(Timeout):
+        FileLock(tmp_path / "youtube.lock").acquire(timeout=0)
 
 
 def test_lists_and_live_streams_are_refused() -> None:
-    from avbench.curate import web
-
     with pytest.raises(UserError, match="give each video its own row"):
         web._check({"_type": "playlist", "title": "All"})
     with pytest.raises(UserError, match="live stream"):

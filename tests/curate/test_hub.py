@@ -18,7 +18,7 @@ from avbench.progress import Bar, Reporter
 CHUNKS = (
     "train/aB3_-xyZ901_chunk1.mp4",
     "train/aB3_-xyZ901_chunk2.mp4",
-    "eval/Qq-_0000000_chunk1.mp4",
+    "eval/-q-_0000000_chunk1.mp4",
     "test/live_07.mp4",
 )
 
@@ -76,6 +76,7 @@ def test_the_hub_route_lists_every_chunk_pinned(tmp_path: Path, repo: Path, serv
     assert first.url == f"hf://datasets/owner/name@{server.commit}/{CHUNKS[0]}"
     assert (first.sha256, first.size_bytes) == (hashlib.sha256(data).hexdigest(), len(data))
     assert first.group == by_id["aB3_-xyZ901_chunk2"].group == "aB3_-xyZ901", "chunks of one video stay together"
+    assert by_id["q-_0000000_chunk1"].group == "-q-_0000000", "the id itself, whatever it begins with"
     assert by_id["live_07"].group == "live", "a name without an id groups by its name, no id is made up"
     assert lock.total_bytes == sum(len((repo / name).read_bytes()) for name in CHUNKS)
     assert lock.ignored == {".md": 1}
@@ -87,7 +88,7 @@ def test_the_web_route_has_the_ids_that_were_read(tmp_path: Path, server: HubSer
     sources = manifest.load(folder).sources
     ids = [s.source_id for s in sources]
     assert ids[:2] == ["aB3_-xyZ901", "Only_inList"]
-    assert ids[-1] == "Qq-_0000000", "read from a file name only"
+    assert ids[-1] == "-q-_0000000", "read from a file name only"
     assert "performance" not in ids, "a text that is no list gives no ids"
     assert len(ids) == 21 == lock.sources
     assert (lock.ids_from_lists, lock.ids_from_names, lock.unread_lines) == (20, 1, 1)
@@ -175,8 +176,8 @@ def test_a_card_without_a_hub(tmp_path: Path) -> None:
 
 
 def test_ids_of_a_list() -> None:
-    text = "aB3_-xyZ901\n\naB3_-xyZ901\nhttps://youtu.be/Qq-_0000000\n"
-    assert hub.read_ids(text) == (["aB3_-xyZ901", "Qq-_0000000"], 0)
+    text = "aB3_-xyZ901\n\naB3_-xyZ901\nhttps://youtu.be/-q-_0000000\n"
+    assert hub.read_ids(text) == (["aB3_-xyZ901", "-q-_0000000"], 0)
     assert hub.read_ids("description\nof the thing\n") == ([], 2)
     assert hub.read_ids("") == ([], 0)
     assert hub.video_id("a/b/aB3_-xyZ901_chunk12.mp4") == "aB3_-xyZ901"

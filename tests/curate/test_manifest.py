@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pyarrow
 import pyarrow.parquet
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from avbench import recipe
-from avbench.curate import manifest, source_table
+from avbench.curate import manifest, source_table, synthetic
 from avbench.errors import UserError
 from avbench.recipe import DatasetRecipe, SegmentRecipe
 from avbench.schema import ID_PATTERN, Source
@@ -250,6 +252,16 @@ def test_shipped_cards_are_sound(name: str, tmp_path: Path) -> None:
 
 def test_shipped_names() -> None:
     assert {"concerts", "demo", "gaming"} <= set(manifest.names())
+
+
+def test_the_demo_needs_no_network_and_shows_each_kind_of_drop() -> None:
+    loaded = manifest.load("demo")
+    queries = [dict(parse_qsl(s.url.removeprefix("synthetic:"))) for s in loaded.sources]
+    kinds = Counter(synthetic.parse(query).kind for query in queries)
+    assert not loaded.needs_sync
+    assert (kinds["silent"], kinds["frozen"], kinds["short"]) == (1, 1, 1)
+    assert kinds["impacts"] + kinds["cuts"] == len(queries) - 3 >= 15
+    assert len({query["seed"] for query in queries}) == len(queries), "no two sources are the same film"
 
 
 @pytest.mark.parametrize(
