@@ -117,13 +117,31 @@ def spectrogram(audio: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.f
     columns, rows = SPECTROGRAM_SIZE
     mono = np.asarray(audio, dtype=np.float64).mean(axis=0)
     length = max(256, round(sample_rate_hz * 0.064))
+    mono = np.pad(mono, (0, max(0, length - len(mono))))
     hop = max(1, len(mono) // columns)
     transform = ShortTimeFFT(
         hann(length, sym=False), hop, sample_rate_hz, fft_mode="onesided2X", scale_to="magnitude", phase_shift=None
     )
-    magnitude = np.abs(transform.stft(np.pad(mono, (0, max(0, length - len(mono))))))
-    decibels = 20 * np.log10(np.maximum(magnitude, 10 ** (QUIETEST_DB / 20)))
-    frames = np.linspace(0, decibels.shape[1] - 1, columns).round().astype(int)
-    wanted = np.geomspace(HIGHEST_HZ, LOWEST_HZ, rows)
-    picture = np.stack([np.interp(wanted, transform.f, decibels[:, k], right=QUIETEST_DB) for k in frames], axis=1)
-    return np.clip(picture, QUIETEST_DB, 0.0)
+    magnitude = np.abs(transform.stft(mono))
+    centres = np.linspace(0, (len(mono) - 1) / hop, columns).round().astype(int) - transform.p_min
+    decibels = 20 * np.log10(np.maximum(magnitude[:, centres], 10 ** (QUIETEST_DB / 20)))
+    return np.clip(_log_rows(decibels, transform.f, rows), QUIETEST_DB, 0.0)
+
+
+def _log_rows(decibels: NDArray[np.float64], hz: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+    """Rows at logarithmic frequencies: the loudest bin of each row's band, or between bins where a band holds none.
+
+    Point samples alone would miss a tone that falls between two high rows.
+    """
+    edges = np.geomspace(HIGHEST_HZ, LOWEST_HZ, 2 * rows - 1)
+    centres, bounds = edges[::2], np.r_[edges[0] * edges[0] / edges[1], edges[1::2], edges[-1] * edges[-1] / edges[-2]]
+    picture = np.full((rows, decibels.shape[1]), QUIETEST_DB)
+    for row, centre in enumerate(centres):
+        inside = (hz >= bounds[row + 1]) & (hz < bounds[row])
+        if inside.any():
+            picture[row] = decibels[inside].max(axis=0)
+        elif centre <= hz[-1]:
+            above = int(np.searchsorted(hz, centre))
+            share = (centre - hz[above - 1]) / (hz[above] - hz[above - 1])
+            picture[row] = (1 - share) * decibels[above - 1] + share * decibels[above]
+    return picture

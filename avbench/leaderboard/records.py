@@ -42,6 +42,7 @@ _STRICT = ConfigDict(
 )
 _OPEN = ConfigDict(**{**_STRICT, "extra": "allow"})
 
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Scores = Annotated[tuple[Score, ...], Field(strict=False)]  # a list will do; what is in it stays strict
 
@@ -61,7 +62,7 @@ class DatasetRef(BaseModel):
 
     name: Name
     version: str = ""
-    sha256: str = ""
+    sha256: Sha256 = ""
     split: str = ""
 
 
@@ -79,7 +80,7 @@ class ProtocolRef(BaseModel):
 
     id: Name
     name: Name
-    sha256: str = ""
+    sha256: Sha256 = ""
     settings: dict[str, JsonValue] = {}
 
 
@@ -203,7 +204,7 @@ class ResultRecord(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> ResultRecord:
-        metrics = [score.metric for score in self.scores]
+        metrics = [score.metric.replace("-", "_") for score in self.scores]
         if len(set(metrics)) < len(metrics):
             raise ValueError(f"scores name a metric twice: {', '.join(metrics)}")
         for score in self.scores:
@@ -299,8 +300,8 @@ def load(path: Path) -> ResultRecord:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: there is no such file") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged JSON ({error}); restore the file or remove it") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
