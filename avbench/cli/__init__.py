@@ -16,6 +16,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as a shell expects it."""
+
 
 def _version(value: bool) -> None:
     if value:
@@ -39,11 +42,10 @@ def main() -> None:
     except UserError as error:
         typer.secho(f"error: {error}", err=True, fg="red")
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.secho("stopped; run the same command again to go on where it stopped", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(1)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            typer.echo("stopped; run the same command again to go on where it stopped", err=True)
+        raise
 
 
 from avbench.cli import bench, data, info  # noqa: E402, F401 - importing them adds their commands to `app`

@@ -95,7 +95,6 @@ def build_dataset(
         out_console.print(line, markup=False)
     if dry_run:
         return
-    build.check_disk()
     with build.lock():
         summaries = [build.stage(name, workers) for name in STAGES]
     _print_dataset(build)

@@ -16,7 +16,8 @@ from avbench.curate.filter import filter_clips
 from avbench.curate.manifest import Manifest
 from avbench.curate.segment import segment
 from avbench.curate.shard import shard
-from avbench.errors import EnvironmentFault, UserError
+from avbench.errors import UserError
+from avbench.filters._base import load as load_filters
 from avbench.parallel import StageSummary
 from avbench.progress import SILENT, Reporter
 from avbench.recipe import DatasetRecipe
@@ -75,12 +76,13 @@ class Build:
             reporter.note(sync(dataset, route=route, reporter=reporter))
             manifest = manifests.load(dataset)
         chosen = recipes.load(recipes.find("datasets", recipe or manifest.card.recipe), DatasetRecipe)
+        load_filters(chosen.filters)  # a misspelt threshold is found now, not after the downloads
         root = out or Path("datasets") / manifest.card.name
         return cls(manifest, manifest.take(limit), manifest.adapt(chosen), Workspace(root), reporter)
 
     def describe(self, workers: int | None) -> list[str]:
         """What is about to happen, in a few lines."""
-        work, cut = plan(self.workspace, self.sources), self.recipe.segment
+        work, cut = plan(self.workspace, self.sources, self.recipe.download), self.recipe.segment
         size = f"{work.known_bytes / GIGABYTE:.2f} GB to download"
         if work.unknown_count:
             size += f" and {work.unknown_count} sources of unknown size"
@@ -91,19 +93,6 @@ class Build:
             f"{cut.sample_rate_hz} Hz; filters: {', '.join(spec.name for spec in self.recipe.filters) or 'none'}",
             f"{size}; {work.free_bytes / GIGABYTE:.0f} GB free; {workers or parallel.default_workers()} workers",
         ]
-
-    def check_disk(self) -> None:
-        """Refuse a download that cannot fit.
-
-        Raises:
-            EnvironmentFault: The known size exceeds the free space.
-        """
-        work = plan(self.workspace, self.sources)
-        if work.known_bytes > work.free_bytes:
-            raise EnvironmentFault(
-                f"{self.workspace.root}: {work.known_bytes / GIGABYTE:.1f} GB are to come and only "
-                f"{work.free_bytes / GIGABYTE:.1f} GB are free; free some space, give --limit, or --out on another disk"
-            )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -151,13 +140,17 @@ def sync(dataset: str, *, route: str | None = None, endpoint: str | None = None,
     Raises:
         UserError: The manifest names no hub repository, the route is unknown, or the hub cannot be listed.
     """
-    card = manifests.load(dataset).card
+    manifest = manifests.load(dataset)
+    card = manifest.card
     if card.hub is None:
         raise UserError(f"{dataset}: its card names no hub repository, so there is nothing to sync")
     if route not in (None, "hub", "web"):
         raise UserError(f"--route {route!r}: must be hub (the published chunks) or web (the videos, cut here)")
     folder = manifests.list_folder(dataset)
-    lock = hub.sync(card, folder, "web" if route == "web" else "hub", endpoint=endpoint, reporter=reporter)
+    # a change of route keeps the pinned commit, so that both lists are of the same state of the hub
+    pinned = manifest.lock.revision if manifest.lock and route not in (None, manifest.route) else None
+    chosen: manifests.Route = "web" if route == "web" else "hub"
+    lock = hub.sync(card, folder, chosen, revision=pinned, endpoint=endpoint, reporter=reporter)
     return (
         f"{card.hub.repo_id} at {lock.revision[:12]}: {lock.sources} sources of {lock.videos} videos, "
         f"{lock.total_bytes / GIGABYTE:.2f} GB, written to {folder / manifests.LIST_NAME}"

@@ -60,9 +60,8 @@ class DownloadPlan:
             )
 
 
-def plan(ws: Workspace, sources: Sequence[Source], recipe: DownloadRecipe | None = None) -> DownloadPlan:
+def plan(ws: Workspace, sources: Sequence[Source], recipe: DownloadRecipe) -> DownloadPlan:
     """What `download` would fetch now. Local and rendered sources take no transfer and are not counted in bytes."""
-    recipe = recipe or DownloadRecipe()
     pending = [source for source in sources if not _is_done(ws, source, recipe)]
     remote = [s for s in pending if source_table.url_kind(s.url, s.source_id) in ("web", "hub")]
     return DownloadPlan(
