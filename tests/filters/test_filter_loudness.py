@@ -23,7 +23,7 @@ def test_a_1_khz_sine_measures_its_peak_level_in_both_channels(rate: int, channe
 
 
 def test_low_frequencies_count_less() -> None:
-    # second-order high-pass at 38.1 Hz with Q 0.5: |H| = r^2 / (1 + r^2), r = 60 / 38.1; and the constant of the standard
+    # second-order high-pass at 38.1 Hz with Q 0.5, |H| = r^2 / (1 + r^2), and the standard's constant
     r = 60 / 38.135
     expected = -23 + 20 * np.log10(r**2 / (1 + r**2)) - 0.691
     assert integrated_lufs(sine(-23, 5, hz=60), RATE_HZ) == pytest.approx(expected, abs=0.05)
