@@ -270,8 +270,7 @@ def path_of(record: ResultRecord, folder: Path) -> Path:
 
 def _safe(text: str) -> str:
     """``text`` as one folder or file name: letters, digits and ``._@-``, at most 80, no dot at either end."""
-    plain = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._@-]+", "-", text))
-    return plain[:80].strip(".-") or "unnamed"
+    return re.sub(r"[^A-Za-z0-9._@-]+", "-", text)[:80].strip(".-") or "unnamed"
 
 
 def save(record: ResultRecord, folder: Path) -> Path:

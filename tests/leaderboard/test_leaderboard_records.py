@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from avbench.errors import UserError
 from avbench.leaderboard import records
@@ -158,6 +158,8 @@ def test_no_folder_means_no_records(tmp_path: Path) -> None:
 
 
 @given(model=st.text(min_size=1, max_size=200), task=st.text(min_size=1, max_size=30), data=st.text(min_size=1))
+@example(model="..", task="..", data="..")
+@example(model="/", task="../..", data=".")
 def test_no_name_leaves_the_results_folder(model: str, task: str, data: str) -> None:
     record = records.ResultRecord.model_construct(
         model=model,

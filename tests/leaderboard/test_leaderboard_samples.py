@@ -124,7 +124,7 @@ def test_a_run_without_media_has_none(tmp_path: Path, make_record) -> None:
 
 @pytest.mark.parametrize(
     ("place", "value", "said"),
-    [("file", "../../../secret.mp4", "not in its folder"), ("poster", "gone.jpg", "gone.jpg"), ("file", 3, "damaged")],
+    [("file", "../../secret.mp4", "not in its folder"), ("poster", "gone.jpg", "gone.jpg"), ("file", 3, "damaged")],
 )
 def test_damaged_media_are_refused_by_name(place: str, value: object, said: str, tmp_path: Path, make_record) -> None:
     (tmp_path / "secret.mp4").write_bytes(b"")
