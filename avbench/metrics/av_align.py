@@ -1,0 +1,95 @@
+"""AV-align: how many peaks of sound and of motion fall together, as TempoTokens published it.
+
+Onsets of the sound and local maxima of optical flow are matched one to one; the score of a clip is intersection over
+union of the two sets, and the score of a set is the mean over its clips. A clip with neither onset nor motion peak has
+no score (NaN). The window is one frame to each side, so the chance level falls as the frame rate rises: scores compare
+only at equal frame rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from avbench.metrics._base import ClipSignals
+
+KIND = "per_clip"
+FEATURE = None
+ESTIMATOR = "mean over clips of greedy one-to-one intersection over union"
+HIGHER_IS_BETTER = True
+UNIT = "intersection over union"
+RANGE = (0.0, 1.0)
+SOURCE = "Yariv et al. 2023, arXiv 2309.16429; guyyariv/TempoTokens:av_align.py at bf0b1e3"
+
+# The package imports this module eagerly, so that `avbench.metrics.av_align` is the function; OpenCV, librosa and PyAV
+# are therefore imported where they are used.
+
+
+def av_align_score(audio_times_s: Sequence[float], video_times_s: Sequence[float], fps: float) -> float:
+    """Intersection over union of two sets of peak times.
+
+    Each audio peak, in order, takes the first video peak v that is still free and has
+    ``v - 1/fps < audio peak < v + 1/fps``.
+
+    Args:
+        audio_times_s: Onset times, seconds, rising.
+        video_times_s: Motion peak times, seconds, rising.
+        fps: Frame rate of the picture.
+
+    Returns:
+        A number in [0, 1]; 0 when one side is empty; NaN when both are.
+    """
+    if not len(audio_times_s) and not len(video_times_s):
+        return math.nan
+    free = list(video_times_s)
+    for audio_s in audio_times_s:
+        match = next((i for i, video_s in enumerate(free) if video_s - 1 / fps < audio_s < video_s + 1 / fps), None)
+        if match is not None:
+            del free[match]
+    matched = len(video_times_s) - len(free)
+    return matched / (len(audio_times_s) + len(free))
+
+
+def per_clip(clip: ClipSignals) -> float:
+    """AV-align of one clip given as arrays.
+
+    Args:
+        clip: Picture and sound, both beginning at time 0.
+
+    Returns:
+        A number in [0, 1], or NaN when the clip has no peak in either stream.
+
+    Raises:
+        UserError: The sound holds NaN or infinity.
+    """
+    from avbench.metrics import _peaks
+
+    audio_times_s = _peaks.audio_peak_times(clip.audio, clip.sample_rate_hz)
+    return av_align_score(audio_times_s, _peaks.video_peak_times(clip.video, clip.fps), clip.fps)
+
+
+def av_align(clip_path: Path) -> float:
+    """AV-align of one clip file, equal to what the published code gives for the file and its extracted wav.
+
+    Like that code it takes every frame at its stored size and counts frames and samples from the first of each stream;
+    time stamps are not read. Where a file's streams begin apart or have gaps, prefer `per_clip` on arrays in sync.
+
+    Args:
+        clip_path: A file with picture and sound; two of its frames are held at a time.
+
+    Returns:
+        A number in [0, 1], or NaN when the clip has no peak in either stream.
+
+    Raises:
+        MediaError: Unreadable, without picture or without sound.
+    """
+    from avbench import media, media_native
+    from avbench.metrics import _peaks
+
+    info = media.probe(clip_path)
+    audio_times_s = _peaks.audio_peak_times(media_native.native_samples(clip_path), info.sample_rate_hz)
+    video_times_s = _peaks.video_peak_times(media_native.native_frames(clip_path), info.fps)
+    return av_align_score(audio_times_s, video_times_s, info.fps)

@@ -1,0 +1,31 @@
+"""Weight-free Frechet distance between log-mel statistics of generated and reference sound.
+
+It needs no downloaded network, so it runs anywhere; it is not FAD and its numbers compare only with other ``mel-fd``.
+"""
+
+from __future__ import annotations
+
+import math
+
+from numpy.typing import ArrayLike
+
+from avbench.metrics._frechet import frechet_distance
+
+KIND = "distance"
+FEATURE = "mel"
+ESTIMATOR = "frechet"
+HIGHER_IS_BETTER = False
+UNIT = "squared log-mel units"
+RANGE = (0.0, math.inf)
+SOURCE = "avbench; distance of Heusel et al. 2017, arXiv 1706.08500"
+
+
+def compute(generated: ArrayLike, reference: ArrayLike, ddof: int = 1) -> float:
+    """Distance of two sets of log-mel features; see `avbench.metrics.frechet_distance`.
+
+    Args:
+        generated: Float array (n, d).
+        reference: Float array (m, d).
+        ddof: Covariances are divided by ``n - ddof``.
+    """
+    return frechet_distance(generated, reference, ddof, names=("generated", "reference"))
