@@ -46,9 +46,7 @@ def mel_matrix() -> Array:
     bins = hertz_to_mel(np.arange(FFT // 2 + 1) * SAMPLE_RATE_HZ / FFT)[:, None]
     edges = np.linspace(hertz_to_mel(LOWEST_HZ), hertz_to_mel(HIGHEST_HZ), BANDS + 2)
     low, peak, high = edges[:-2], edges[1:-1], edges[2:]
-    weights = np.maximum(0.0, np.minimum((bins - low) / (peak - low), (high - bins) / (high - peak)))
-    weights[0] = 0.0
-    return weights
+    return np.maximum(0.0, np.minimum((bins - low) / (peak - low), (high - bins) / (high - peak)))
 
 
 def hertz_to_mel(hertz: Array | float) -> Array:

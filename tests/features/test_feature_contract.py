@@ -22,6 +22,8 @@ from avbench.features._base import Embedding, Feature
 NAMES = registry.names("feature")
 WITH_WEIGHTS = [name for name in NAMES if registry.module("feature", name).WEIGHT is not None]
 WITHOUT_WEIGHTS = [name for name in NAMES if name not in WITH_WEIGHTS]
+RUNNING = [pytest.param(name, marks=[pytest.mark.slow] if name in WITH_WEIGHTS else []) for name in NAMES]
+"""Every feature, for tests that run it: a network takes seconds to fill and to run."""
 
 Seeded = Callable[[str], Feature]
 
@@ -78,7 +80,7 @@ def test_it_says_what_it_is(name: str) -> None:
         assert (kind.fps, kind.min_frames) == (None, None)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUNNING)
 def test_rows_have_the_promised_width_and_owner(name: str, embedded: Embedded, seeded: Seeded) -> None:
     _, (values, owner) = embedded(name)
     assert values.dtype == np.float32
@@ -88,13 +90,13 @@ def test_rows_have_the_promised_width_and_owner(name: str, embedded: Embedded, s
     assert np.isfinite(values).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUNNING)
 def test_different_clips_have_different_rows(name: str, embedded: Embedded) -> None:
     _, (values, owner) = embedded(name)
     assert np.abs(values[owner == 0] - values[owner == 1]).max() > 1e-2 * values.std()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUNNING)
 def test_a_row_does_not_depend_on_the_batch_around_it(name: str, embedded: Embedded, seeded: Seeded) -> None:
     batch, (values, owner) = embedded(name)
     before = batch.copy()
@@ -106,7 +108,7 @@ def test_a_row_does_not_depend_on_the_batch_around_it(name: str, embedded: Embed
     np.testing.assert_array_equal(again.values, alone.values, "the same clip gives the same bits")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUNNING)
 def test_the_shortest_clip_is_taken_and_a_shorter_one_refused_with_the_reason(name: str, seeded: Seeded) -> None:
     feature = seeded(name)
     shortest = feature.min_frames if feature.modality == "video" else feature.min_samples
@@ -116,7 +118,7 @@ def test_the_shortest_clip_is_taken_and_a_shorter_one_refused_with_the_reason(na
         feature.embed(clips(feature, 1, shortest - 1))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUNNING)
 def test_what_is_not_a_batch_of_clips_is_refused(name: str, seeded: Seeded) -> None:
     feature = seeded(name)
     good = clips(feature, 1)
@@ -134,6 +136,14 @@ def test_sound_that_is_not_finite_is_refused(name: str, poison: float, seeded: S
     batch[1, 100] = poison
     with pytest.raises(MediaError, match="not finite"):
         seeded(name).embed(batch)
+
+
+@pytest.mark.parametrize("name", WITHOUT_WEIGHTS)
+def test_an_embedding_that_is_not_finite_never_leaves(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    feature = features.load(name)
+    monkeypatch.setattr(feature, "_embed", lambda batch: torch.full((len(batch), feature.dim), torch.nan))
+    with pytest.raises(MediaError, match="the embedding is not finite"):
+        feature.embed(clips(feature, 1))
 
 
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
@@ -159,6 +169,7 @@ def test_its_weights_are_declared_with_address_licence_and_digest(name: str) -> 
     assert weight.sha256 is None or (len(weight.sha256) == 64 and int(weight.sha256, 16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
 def test_no_tensor_is_ever_random(name: str, seeded_state: Callable[[str], dict[str, Tensor]]) -> None:
     state = seeded_state(name)
@@ -174,6 +185,7 @@ def test_no_tensor_is_ever_random(name: str, seeded_state: Callable[[str], dict[
         features.load(name, {**state, wide: state[wide][:1]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
 def test_weights_of_ones_own_are_told_apart(
     name: str, seeded: Seeded, seeded_state: Callable[[str], dict[str, Tensor]]
@@ -213,7 +225,7 @@ def test_an_unknown_feature_is_answered_with_the_nearest() -> None:
         features.load("vgish")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUNNING)
 def test_the_decoded_clip_goes_through_as_it_is(name: str, seeded: Seeded, embedded: Embedded) -> None:
     feature = seeded(name)
     batch, (values, owner) = embedded(name)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from avbench import features
+from avbench.features._logmel import log_mel
 
 RATE_HZ = 16_000
 TIME_S = np.arange(2 * RATE_HZ) / RATE_HZ
@@ -24,6 +25,12 @@ def test_twice_as_loud_adds_log_two_to_every_band() -> None:
     quiet, loud = row(noise / 2), row(noise)
     np.testing.assert_allclose((loud - quiet)[:16], np.log(2), atol=5e-3)
     np.testing.assert_allclose(loud[16:], quiet[16:], atol=5e-3)
+
+
+def test_neighbouring_bands_are_averaged_in_fours() -> None:
+    noise = np.random.default_rng(0).uniform(-1, 1, RATE_HZ) * TIME_S[:RATE_HZ]
+    over_time = log_mel(noise).mean(axis=0)
+    np.testing.assert_allclose(row(noise)[:16], [over_time[k : k + 4].mean() for k in range(0, 64, 4)], rtol=1e-5)
 
 
 def test_a_tone_stands_in_its_band() -> None:
