@@ -159,4 +159,5 @@ class Workspace:
     def records(self, stage: str) -> list[dict[str, Any]]:
         """All ledger records of a stage, sorted by item id."""
         folder = self.root / "work" / "ledger" / stage
-        return [read_json(path) for path in sorted(folder.glob("*.json"))]
+        # a kill can leave a temporary file behind; its name begins with a dot
+        return [read_json(path) for path in sorted(folder.glob("[!.]*.json"))]

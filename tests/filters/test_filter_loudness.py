@@ -43,6 +43,12 @@ def test_gating_cases_of_ebu_tech_3341(parts: list[tuple[float, float]]) -> None
     assert integrated_lufs(np.repeat(sound, 2, axis=0), RATE_HZ) == pytest.approx(-23, abs=0.1)
 
 
+def test_silence_does_not_lower_the_relative_gate() -> None:
+    # -45 lies 12 below the mean of what is heard, so it does not count; were the silence averaged in, it would
+    parts = [sine(-30, 10), sine(-75, 100), sine(-45, 10)]
+    assert integrated_lufs(np.concatenate(parts, axis=1), RATE_HZ) == pytest.approx(-30, abs=0.1)
+
+
 def test_full_scale_is_not_clipped_on_the_way() -> None:
     # the shelf lifts high frequencies by 4 dB; a filter that clips to full scale on the way measures 2 LU less
     assert integrated_lufs(sine(0, 2, hz=5000), RATE_HZ) == pytest.approx(4 - 0.691, abs=0.05)
