@@ -64,9 +64,7 @@ class MMDiffusionConfig(Strict):
             )
         for level, channels in enumerate(self.level_channels):
             if channels % self.norm_groups:
-                raise ValueError(
-                    f"{channels} channels of level {level} are no multiple of norm_groups {self.norm_groups}"
-                )
+                raise ValueError(f"{channels} channels of level {level} do not split into {self.norm_groups} groups")
             attends = 2**level in (*self.video_attention_resolutions, *self.audio_attention_resolutions)
             last = level == len(self.channel_mult) - 1
             if (attends or last) and channels % self.attention_heads:
@@ -83,8 +81,11 @@ PRESETS = {
     "tiny": MMDiffusionConfig(
         video_size=(16, 3, 32, 32),
         model_channels=16,
+        channel_mult=(1, 1, 2, 4),
         num_res_blocks=1,
-        cross_head_channels=16,
+        cross_attention_resolutions=(4, 8),
+        windows=(1, 4),
+        cross_head_channels=32,
         video_attention_resolutions=(4, 8),
         attention_heads=2,
         norm_groups=8,

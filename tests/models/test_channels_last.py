@@ -1,0 +1,114 @@
+"""Each channels-last layer computes what PyTorch's channels-first layer computes, and differentiates as it should."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from avbench.models import _channels_last as layers
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+def _video(channels: int = 6) -> Tensor:
+    return torch.randn(2, 5, 4, 8, channels)
+
+
+def test_spatial_convolution_is_a_2d_convolution_of_each_frame() -> None:
+    conv, video = nn.Conv2d(6, 10, 3, padding=1), _video()
+    expected = torch.stack([conv(frame.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) for frame in video.unbind(1)], 1)
+    torch.testing.assert_close(layers.conv_spatial(conv, video), expected)
+
+
+def test_temporal_convolution_is_a_1d_convolution_of_each_pixel() -> None:
+    conv, video = nn.Conv1d(6, 10, 3, padding=1), _video()
+    for y, x in ((0, 0), (3, 5)):
+        expected = conv(video[:, :, y, x].transpose(1, 2)).transpose(1, 2)
+        torch.testing.assert_close(layers.conv_temporal(conv, video)[:, :, y, x], expected)
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 8, 32, 64, 512])
+def test_dilated_audio_convolution_folds_any_dilation(dilation: int) -> None:
+    """Lengths that the dilation divides, does not divide, and exceeds."""
+    conv = nn.Conv1d(6, 10, 3, padding=dilation, dilation=dilation)
+    for length in (64, 65, 127):
+        audio = torch.randn(2, length, 6)
+        torch.testing.assert_close(layers.conv_audio(conv, audio), conv(audio.transpose(1, 2)).transpose(1, 2))
+
+
+def test_pointwise_is_a_convolution_of_kernel_one() -> None:
+    conv, video = nn.Conv3d(6, 10, 1), _video()
+    torch.testing.assert_close(layers.pointwise(conv, video), conv(video.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1))
+
+
+def test_resampling_averages_and_repeats() -> None:
+    video, audio = _video(), torch.randn(2, 24, 6)
+    small, short = layers.pool(video, audio)
+    torch.testing.assert_close(small, video.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).mean((3, 5)))
+    torch.testing.assert_close(short, audio.unflatten(1, (-1, 4)).mean(2))
+    large, long = layers.repeat(video, audio)
+    assert torch.equal(large, video.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    assert torch.equal(long, audio.repeat_interleave(4, 1))
+
+
+def test_group_norm_equals_pytorch_then_scale_and_shift() -> None:
+    norm, video = nn.GroupNorm(3, 6), 5 + 3 * _video()
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    plain = norm(video.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
+    torch.testing.assert_close(layers.group_norm(video, norm), plain)
+    scale, shift = torch.randn(2, 6), torch.randn(2, 6)
+    expected = plain * (1 + scale[:, None, None, None]) + shift[:, None, None, None]
+    torch.testing.assert_close(layers.group_norm(video, norm, scale, shift), expected)
+
+
+def test_group_norm_survives_a_mean_far_from_zero() -> None:
+    """A variance by E[x²] - E[x]² in float32 would be noise here."""
+    audio = torch.randn(1, 4096, 4) + 3e3
+    out = layers.group_norm(audio, nn.GroupNorm(4, 4))
+    torch.testing.assert_close(out.std(1, unbiased=False), torch.ones(1, 4), atol=1e-3, rtol=0)
+
+
+def test_group_norm_gradients_match_finite_differences() -> None:
+    norm = nn.GroupNorm(2, 4).double()
+    nn.init.normal_(norm.weight)
+
+    def run(x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        moved = nn.GroupNorm(2, 4)
+        del moved.weight, moved.bias
+        moved.weight, moved.bias = weight, bias  # type: ignore[assignment]
+        return layers.group_norm(x, moved, scale, shift)
+
+    inputs = [torch.randn(shape, dtype=torch.float64) for shape in ((2, 5, 4), (2, 4), (2, 4), (4,), (4,))]
+    assert torch.autograd.gradcheck(run, [x.requires_grad_() for x in inputs])
+
+
+def test_group_norm_of_half_precision_is_computed_in_float32() -> None:
+    norm, audio = nn.GroupNorm(4, 8), (300 * torch.randn(1, 512, 8)).bfloat16()
+    out = layers.group_norm(audio, norm)
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out, layers.group_norm(audio.float(), norm).bfloat16())
+
+
+def test_attention_gives_each_head_its_run_of_channels() -> None:
+    q, k, v = torch.randn(3, 7, 12), torch.randn(3, 9, 12), torch.randn(3, 9, 12)
+    heads = []
+    for h in range(3):
+        part = slice(4 * h, 4 * h + 4)
+        scores = (q[..., part] @ k[..., part].transpose(1, 2) / 2).softmax(-1)
+        heads.append(scores @ v[..., part])
+    torch.testing.assert_close(layers.attention(q, k, v, 3), torch.cat(heads, -1))
+
+
+def test_attention_of_more_rows_than_a_grid_allows_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = torch.randn(3, 7, 5, 8).unbind(0)
+    whole, calls, fused = layers.attention(q, k, v, 2), [], F.scaled_dot_product_attention
+    monkeypatch.setattr(layers, "_MAX_ROWS", 3)
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a: calls.append(len(a[0])) or fused(*a))
+    torch.testing.assert_close(layers.attention(q, k, v, 2), whole)
+    assert calls == [3, 3, 1]
