@@ -24,6 +24,7 @@ WITH_WEIGHTS = [name for name in NAMES if registry.module("feature", name).WEIGH
 WITHOUT_WEIGHTS = [name for name in NAMES if name not in WITH_WEIGHTS]
 RUNNING = [pytest.param(name, marks=[pytest.mark.slow] if name in WITH_WEIGHTS else []) for name in NAMES]
 """Every feature, for tests that run it: a network takes seconds to fill and to run."""
+HEARING = [p for p in RUNNING if registry.module("feature", str(p.values[0])).Feature.modality == "audio"]
 
 Seeded = Callable[[str], Feature]
 
@@ -129,7 +130,7 @@ def test_what_is_not_a_batch_of_clips_is_refused(name: str, seeded: Seeded) -> N
             feature.embed(batch)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if registry.module("feature", n).Feature.modality == "audio"])
+@pytest.mark.parametrize("name", HEARING)
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 def test_sound_that_is_not_finite_is_refused(name: str, poison: float, seeded: Seeded) -> None:
     batch = clips(seeded(name), 2)
