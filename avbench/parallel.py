@@ -154,9 +154,7 @@ def _pool(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _alone(
-    function: Callable[[A], R], item: A, name: str, context: multiprocessing.context.BaseContext
-) -> Outcome[R]:
+def _alone(function: Callable[[A], R], item: A, name: str, context: multiprocessing.context.BaseContext) -> Outcome[R]:
     """Run one suspect item in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=context, initializer=_ignore_interrupt) as pool:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +41,7 @@ size = 32
 
 
 @pytest.fixture(scope="module")
-def built(media_assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
+def built(media_assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """A dataset from a manifest of addresses of real recordings."""
     folder = tmp_path_factory.mktemp("line")
     (folder / "recipe.toml").write_text(RECIPE)
@@ -57,7 +56,7 @@ def built(media_assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     assert summaries["download"].done == len(files)
     assert summaries["segment"].failed == {}
     assert {item.split("_")[0] for item in summaries["segment"].dropped} == {"nasa", "ossia"}, "shorter than 18 s"
-    yield build
+    return build
 
 
 @pytest.fixture(scope="module")

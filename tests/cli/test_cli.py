@@ -45,7 +45,19 @@ def test_every_command_has_help_with_two_examples(words: tuple[str, ...]) -> Non
 
 
 def test_the_commands_of_the_house_are_there() -> None:
-    wanted = "build-dataset download segment filter shard run-baseline train sample score list doctor".split()
+    wanted = [
+        "build-dataset",
+        "download",
+        "segment",
+        "filter",
+        "shard",
+        "run-baseline",
+        "train",
+        "sample",
+        "score",
+        "list",
+        "doctor",
+    ]
     assert set(wanted) <= {words[0] for words in ALL}
     assert {("leaderboard", "show"), ("leaderboard", "build"), ("manifest", "sync"), ("weights", "fetch")} <= set(ALL)
 

@@ -16,7 +16,8 @@ ALPHA_BAR = torch.cumprod(1 - SCHEDULE.betas, 0)
 def optimal(video: torch.Tensor, audio: torch.Tensor, t: torch.Tensor, _: torch.Generator) -> tuple[torch.Tensor, ...]:
     """The best denoiser of pixels and samples that are independent N(MEAN, STD^2).
 
-    x_t = sqrt(a) x0 + sqrt(1 - a) e has variance v = a STD^2 + 1 - a, so E[e | x_t] = sqrt(1 - a) (x_t - sqrt(a) MEAN) / v.
+    x_t = sqrt(a) x0 + sqrt(1 - a) e has the variance v = a STD^2 + 1 - a, so that
+    E[e | x_t] = sqrt(1 - a) (x_t - sqrt(a) MEAN) / v.
     """
     a = ALPHA_BAR[t[0]]
     variance = a * STD**2 + 1 - a

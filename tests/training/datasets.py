@@ -14,7 +14,7 @@ FPS, RATE = 10.0, 16000
 
 
 def write_dataset(root: Path, *, clips: int = 3, frames: int = 40, size: int = 8, split: str = "train") -> Path:
-    """A dataset whose frame t of clip c has grey level ``10 c + t`` and whose sample at time s has value ``c + s / 100``."""
+    """Frame t of clip c has grey level ``10 c + t``; the sample at time s of clip c has the value ``c + s / 100``."""
     shards = root / "shards"
     shards.mkdir(parents=True)
     rows, data = [], bytearray()

@@ -123,7 +123,7 @@ def test_the_averaged_weights_follow_the_model_and_differ_from_it(tmp_path: Path
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     path = run(tmp_path, 5)
     (path / "ema.safetensors").write_bytes(b"not a checkpoint")
-    with pytest.raises(UserError, match="ema.safetensors: not a checkpoint"):
+    with pytest.raises(UserError, match=r"ema\.safetensors: not a checkpoint"):
         checkpoint.latest(tmp_path / "checkpoints")
 
 
