@@ -107,7 +107,8 @@ def test_more_frames_than_there_are(numbered: Path) -> None:
 
 def test_empty_theora_packets_cost_no_picture(media_assets: Path) -> None:
     path = media_assets / "popcorn_test_64s.ogv"
-    assert len(media.decode_video(path, size=(16, 16), fps=24, n_frames=120, start_s=30.0)) == 120
+    # an eighth of its packets are empty; taken for damage they would make the file unreadable
+    assert len(media.decode_video(path, size=(16, 16), fps=24, n_frames=600)) == 600
     twin = media.decode_video(media_assets / "popcorn_test_64s.webm", size=(60, 36), fps=24, n_frames=24, start_s=20.0)
     frames = media.decode_video(path, size=(60, 36), fps=24, n_frames=24, start_s=20.0)
     assert np.abs(frames.astype(int) - twin).mean() < 6  # the same film through another codec

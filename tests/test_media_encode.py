@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -29,6 +30,10 @@ def test_colours_come_back(tmp_path: Path) -> None:
     back = media.decode_video(tmp_path / "a.mp4")
     middles = slice(16, None, 32)
     assert np.abs(back[1, 16, middles].astype(int) - video[0, 16, middles]).max() <= 3
+    # readers that ignore the colour tag take BT.601
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        untagged = next(container.decode(video=0)).reformat(format="rgb24", src_colorspace="ITU601").to_ndarray()
+    assert np.abs(untagged[16, middles].astype(int) - video[0, 16, middles]).max() <= 3
 
 
 def test_flac_gives_every_sample_back(tmp_path: Path) -> None:
