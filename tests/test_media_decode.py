@@ -12,7 +12,7 @@ import pytest
 
 from avbench import media
 from avbench._media_open import Timed
-from avbench._media_video import on_grid
+from avbench._media_video import Fit, on_grid
 from avbench.errors import MediaError, UserError
 
 
@@ -122,7 +122,7 @@ def test_empty_theora_packets_cost_no_picture(media_assets: Path) -> None:
         ("crop", {"top": 200, "left": 200, "middle": 200}),
     ],
 )
-def test_fits(fit: media.Fit, expected: dict[str, int]) -> None:
+def test_fits(fit: Fit, expected: dict[str, int]) -> None:
     wide = np.full((1, 36, 64, 3), 200, np.uint8)
     fitted = media.fit_frames(wide, (48, 48), fit=fit)[0]
     assert fitted.shape == (48, 48, 3)
