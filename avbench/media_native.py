@@ -16,8 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench._media_audio import _as_channels
-from avbench._media_open import frames_from
+from avbench._media_open import frames_from, open_tracks
 from avbench._media_video import quarter_turns
+from avbench.errors import MediaError
+
+
+def native_fps(path: Path) -> float:
+    """Frames per second as the container states them on average, which is what OpenCV reports.
+
+    Raises:
+        MediaError: No picture, damaged, or no frame rate is stated.
+    """
+    with open_tracks(path) as tracks:
+        stream = tracks.stream("video")
+        rate = stream.average_rate or stream.guessed_rate
+    if not rate:
+        raise MediaError(f"{path}: does not state its frame rate")
+    return float(rate)
 
 
 def native_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
@@ -30,12 +45,21 @@ def native_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
         yield np.ascontiguousarray(np.rot90(timed.frame.to_ndarray(format="rgb24"), quarter_turns(timed)))
 
 
-def native_samples(path: Path) -> NDArray[np.float32]:
-    """Every sample in order, gaps in the time stamps closed: float32 (C, L) at the file's rate.
+def native_samples(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Every sample in order, gaps in the time stamps closed, rounded and clipped to 16 bit as in an extracted wav.
+
+    Up to one codec frame of padding at the end stays, which newer versions of ffmpeg leave out.
+
+    Returns:
+        float32 (C, L) in [-1, 1), and its rate in Hz.
 
     Raises:
-        MediaError: No sound, or damaged.
+        MediaError: No sound, damaged, or its rate or number of channels changes midway.
     """
-    return np.concatenate(
-        [_as_channels(timed.frame, None) for timed in frames_from(path, "audio", Fraction(0))], axis=1
-    )
+    frames = [timed.frame for timed in frames_from(path, "audio", Fraction(0))]
+    blocks = [_as_channels(frame, None) for frame in frames]
+    kinds = {(frame.sample_rate, len(block)) for frame, block in zip(frames, blocks, strict=True)}
+    if len(kinds) > 1:
+        raise MediaError(f"{path}: its sample rate or number of audio channels changes midway")
+    levels = np.rint(np.concatenate(blocks, axis=1) * np.float32(32768)).clip(-32768, 32767)
+    return levels / np.float32(32768), frames[0].sample_rate

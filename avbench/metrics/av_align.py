@@ -86,10 +86,10 @@ def av_align(clip_path: Path) -> float:
     Raises:
         MediaError: Unreadable, without picture or without sound.
     """
-    from avbench import media, media_native
+    from avbench import media_native
     from avbench.metrics import _peaks
 
-    info = media.probe(clip_path)
-    audio_times_s = _peaks.audio_peak_times(media_native.native_samples(clip_path), info.sample_rate_hz)
-    video_times_s = _peaks.video_peak_times(media_native.native_frames(clip_path), info.fps)
-    return av_align_score(audio_times_s, video_times_s, info.fps)
+    fps = media_native.native_fps(clip_path)
+    audio_times_s = _peaks.audio_peak_times(*media_native.native_samples(clip_path))
+    video_times_s = _peaks.video_peak_times(media_native.native_frames(clip_path), fps)
+    return av_align_score(audio_times_s, video_times_s, fps)
