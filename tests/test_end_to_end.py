@@ -14,46 +14,17 @@ from avbench.dataset import dataset_card, load_index
 from avbench.leaderboard import records
 from avbench.runs import Run, score_folder
 from avbench.training.loop import read_log
-from tests.servers import FileServer
+from benchmarks import real_line
 
 pytestmark = pytest.mark.slow
-
-RECIPE = """
-[segment]
-clip_s = 8
-lead_s = 10
-fps = 20
-width = 160
-height = 120
-sample_rate_hz = 22050
-channels = 1
-
-[[filters]]
-name = "silence"
-max_ratio = 0.9
-
-[[filters]]
-name = "freeze"
-
-[view]
-size = 32
-"""
 
 
 @pytest.fixture(scope="module")
 def built(media_assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """A dataset from a manifest of addresses of real recordings."""
-    folder = tmp_path_factory.mktemp("line")
-    (folder / "recipe.toml").write_text(RECIPE)
-    with FileServer(media_assets) as server:
-        files = sorted(p.name for p in media_assets.iterdir() if p.suffix in (".mp4", ".webm", ".ogv"))
-        rows = [f"{server.url(name)},{name.split('_')[0]}" for name in files]
-        (folder / "real.csv").write_text("url,group\n" + "\n".join(rows) + "\n")
-        build = Build.open(str(folder / "real.csv"), out=folder / "dataset", recipe=str(folder / "recipe.toml"))
-        with build.lock():
-            summaries = {name: build.stage(name, 2) for name in ("download", "segment", "filter", "shard")}
+    build, summaries = real_line.build(media_assets, tmp_path_factory.mktemp("line"))
     assert summaries["download"].failed == {}
-    assert summaries["download"].done == len(files)
+    assert summaries["download"].done == len(build.sources) >= 11
     assert summaries["segment"].failed == {}
     assert {item.split("_")[0] for item in summaries["segment"].dropped} == {"nasa", "ossia"}, "shorter than 18 s"
     return build
@@ -62,11 +33,7 @@ def built(media_assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Build
 @pytest.fixture(scope="module")
 def run(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A tiny MM-Diffusion trained for 20 steps on it, with 8 samples."""
-    folder = tmp_path_factory.mktemp("run") / "run"
-    made = Run.open("mmdiffusion", "tiny", dataset=str(built.workspace.root), out=folder, steps=20, n=8)
-    made.train()
-    made.sample()
-    return made
+    return real_line.run(built.workspace.root, tmp_path_factory.mktemp("run") / "run")
 
 
 def test_the_dataset_holds_exact_clips_split_by_source(built: Build) -> None:
