@@ -276,6 +276,7 @@ class _Build:
                 found[source_id] = download["error"]
             elif segment and segment["status"] == "failed":
                 found[source_id] = segment["reason"]
+            found |= (segment or {}).get("failed_clips", {})
             judged = self.ws.record("filter", source_id)
             found |= {entry["clip"]["clip_id"]: entry["error"] for entry in (judged or {"clips": []})["clips"]}
         found |= self.summary.failed
