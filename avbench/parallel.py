@@ -150,8 +150,18 @@ def _pool(
                         yield _alone(function, suspect, item_id(suspect), context)
                     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt)
                     break
+    except BaseException:
+        # Ctrl-C or a full disk: do not wait for hours of work in flight; unfinished items have left nothing published
+        _terminate(pool)
+        raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _terminate(pool: ProcessPoolExecutor) -> None:
+    """End the workers at once (Python 3.14 has a public method for it)."""
+    for process in list((pool._processes or {}).values()):
+        process.terminate()
 
 
 def _alone(function: Callable[[A], R], item: A, name: str, context: multiprocessing.context.BaseContext) -> Outcome[R]:

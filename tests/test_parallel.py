@@ -1,0 +1,88 @@
+"""One outcome per item whatever happens to it, and only what makes the run pointless stops the run."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import time
+
+import pytest
+
+from avbench import parallel
+from avbench.errors import EnvironmentFault, UserError
+from avbench.schema import Outcome
+
+
+def work(item: int) -> int:
+    if item == 3:
+        raise UserError("three is not wanted")
+    if item == 4:
+        raise ValueError("a defect")
+    if item == 5:
+        os._exit(1)
+    if item == 6:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    if item == 7:
+        raise EnvironmentFault("no ffmpeg")
+    if item == 8:
+        time.sleep(60)
+    return item * item
+
+
+def outcomes(items: list[int], workers: int) -> dict[str, Outcome[int]]:
+    found = list(parallel.run(work, items, item_id=str, workers=workers))
+    assert len(found) == len(items)
+    return {outcome.item_id: outcome for outcome in found}
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_bad_item_is_an_outcome_with_a_reason_and_the_others_go_on(workers: int) -> None:
+    found = outcomes([1, 2, 3, 4, 9], workers)
+    assert [found[k].value for k in ("1", "2", "9")] == [1, 4, 81]
+    assert found["3"].error == "three is not wanted"
+    assert not found["3"].ok
+    assert "ValueError: a defect (at test_parallel.py:" in found["4"].error
+    assert found["4"].value is None
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_costs_its_own_item_only() -> None:
+    found = outcomes([1, 2, 5, 9, 10], 2)
+    assert "worker process died" in found["5"].error
+    assert [found[k].value for k in ("1", "2", "9", "10")] == [1, 4, 81, 100]
+
+
+@pytest.mark.parametrize(("item", "word"), [(6, "disk is full"), (7, "no ffmpeg")])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_full_disk_or_a_missing_tool_stops_the_run(item: int, word: str, workers: int) -> None:
+    with pytest.raises(EnvironmentFault, match=word):
+        outcomes([1, item], workers)
+
+
+@pytest.mark.slow
+def test_stopping_does_not_wait_for_work_in_flight() -> None:
+    stream = parallel.run(work, [8, 1, 2], item_id=str, workers=2)
+    assert next(stream).value == 1
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        stream.throw(KeyboardInterrupt())
+    assert time.monotonic() - begun < 30, "the sleeping worker was waited for"
+
+
+def test_items_are_taken_lazily() -> None:
+    seen: list[int] = []
+    stream = parallel.run(functools.partial(_note, seen), [1, 2, 3], item_id=str)
+    next(stream)
+    assert seen == [1]
+
+
+def _note(seen: list[int], item: int) -> None:
+    seen.append(item)
+
+
+def test_reasons_that_differ_in_numbers_are_one() -> None:
+    summary = parallel.StageSummary(
+        "filter", dropped={"a": "silent for 95.2%", "b": "silent for 97%", "c": "too short"}
+    )
+    assert summary.reasons(summary.dropped) == {"silent for #%": 2, "too short": 1}
