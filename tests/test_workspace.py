@@ -33,9 +33,9 @@ def test_the_temporary_name_keeps_the_suffix_and_is_hidden(tmp_path: Path) -> No
 
 
 def test_a_full_disk_is_named_with_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentFault, match=r"a\.txt: the disk is full; free some space and run the same"):
-        with publish(tmp_path / "a.txt"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    sentence = r"a\.txt: the disk is full; free some space and run the same"
+    with pytest.raises(EnvironmentFault, match=sentence), publish(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert list(tmp_path.iterdir()) == []
 
 

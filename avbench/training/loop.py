@@ -96,6 +96,7 @@ def train(
                 row = _one_step(model, ema, optimizer, batches, step_loss, recipe, step, device)
                 rows.append(row)
                 stream.write(json.dumps(row) + "\n")
+                stream.flush()
                 bar.advance(1, f"loss {row['loss']:.4f}  {recipe.batch_size / row['seconds']:.1f} clips/s")
                 due = (step + 1) % recipe.checkpoint_every == 0 or time.monotonic() - saved > 600
                 if due and step + 1 < recipe.steps:
@@ -195,7 +196,6 @@ def _save(
     log: Any,
 ) -> Path:
     """Make the log durable up to this step, then publish the checkpoint."""
-    log.flush()
     os.fsync(log.fileno())
     return checkpoint.save(run / "checkpoints", step, model, ema, optimizer, config)
 
