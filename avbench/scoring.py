@@ -24,6 +24,7 @@ from avbench.schema import Score
 from avbench.sides import Side, collect, feature_names, subset
 
 FLOOR_SPLITS = 5
+CHANCE_SHUFFLES = 10
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,35 @@ def _require(where: Path, side: Side, failed: dict[str, str], protocol: Protocol
 
 def _per_clip_rows(side: Side) -> list[dict[str, Any]]:
     """One row per window for the per-clip table."""
+    columns = {metric: _values(metric, side) for metric in side.evidence}
     return [
-        {"window_id": name, "cluster": cluster, **{metric: values[i] for metric, values in side.per_clip.items()}}
+        {"window_id": name, "cluster": cluster, **{metric: values[i] for metric, values in columns.items()}}
         for i, (name, cluster) in enumerate(zip(side.window_ids, side.clusters, strict=True))
     ]
+
+
+def _values(name: str, side: Side) -> np.ndarray:
+    """A per-clip metric of every window, float64, NaN where undefined."""
+    pair = registry.module("metric", name).pair
+    return np.array([pair(item, item) for item in side.evidence[name]], dtype=np.float64)
+
+
+def _chance(name: str, side: Side, seed: int) -> tuple[float | None, str]:
+    """The score when every picture gets the sound of another source: what a blind generator would have.
+
+    Mean over `CHANCE_SHUFFLES` seeded cyclic shifts of a random order.
+    """
+    pair, evidence = registry.module("metric", name).pair, side.evidence[name]
+    found = []
+    for shuffle in range(CHANCE_SHUFFLES):
+        order = np.random.default_rng([seed, 4, shuffle]).permutation(len(evidence))
+        for sound, picture in zip(order, np.roll(order, 1), strict=True):
+            if side.clusters[sound] != side.clusters[picture]:
+                found.append(pair(evidence[sound], evidence[picture]))
+    values = np.array(found, dtype=np.float64)
+    if not np.isfinite(values).any():
+        return None, ""
+    return float(np.nanmean(values)), f"chance: sound of another clip ({np.isfinite(values).sum()} pairs)"
 
 
 def _score(name: str, generated: Side, real: Side, protocol: Protocol, missing: dict[str, str]) -> Score:
@@ -221,7 +247,7 @@ def _floor(distance: Any, rows: np.ndarray, groups: list[str], n: int, seed: int
 
 def _mean(name: str, generated: Side, protocol: Protocol) -> Score:
     """Mean over the windows where the metric is defined; the others are counted, not averaged as zero."""
-    values = np.asarray(generated.per_clip[name], dtype=np.float64)
+    values = _values(name, generated)
     defined = np.isfinite(values)
     if not defined.any():
         return Score(name, None, protocol.n, 0, reason=f"undefined on all {len(values)} windows")
@@ -236,6 +262,7 @@ def _mean(name: str, generated: Side, protocol: Protocol) -> Score:
         interval, kind = (found.low, found.high), found.kind
     except UserError as error:
         warnings.append(f"{name}: no interval ({error})")
+    floor, floor_kind = _chance(name, generated, protocol.seed)
     return Score(
         metric=name,
         value=float(values[defined].mean()),
@@ -243,5 +270,7 @@ def _mean(name: str, generated: Side, protocol: Protocol) -> Score:
         n_used=int(defined.sum()),
         interval=interval,
         interval_kind=kind,
+        floor=floor,
+        floor_kind=floor_kind,
         warnings=tuple(warnings),
     )

@@ -10,6 +10,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -33,14 +34,14 @@ class Side:
         window_ids: Name of each window.
         clusters: Cluster of each window; windows of one cluster are not independent.
         embeddings: Feature name to embeddings whose ``owner`` is the window number.
-        per_clip: Metric name to one number per window, NaN where undefined.
+        evidence: Per-clip metric to what its number rests on, one item per window.
         failed: Item to reason.
     """
 
     window_ids: list[str] = field(default_factory=list)
     clusters: list[str] = field(default_factory=list)
     embeddings: dict[str, list[Embedding]] = field(default_factory=lambda: defaultdict(list))
-    per_clip: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    evidence: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     failed: dict[str, str] = field(default_factory=dict)
 
     def rows(self, feature: str) -> tuple[np.ndarray, list[str]]:
@@ -60,7 +61,7 @@ class _Measured:
     clusters: list[str]
     clips: list[ClipSignals]
     cheap: dict[str, Embedding]
-    per_clip: dict[str, list[float]]
+    evidence: dict[str, list[Any]]
 
 
 def feature_names(protocol: Protocol, *, with_weights: bool) -> list[str]:
@@ -112,13 +113,13 @@ def _measure(item: Item, *, protocol: Protocol, per_clip: bool, keep_clips: bool
     cheap = {
         name: features.embed_clips(features.load(name), clips) for name in feature_names(protocol, with_weights=False)
     }
-    numbers = {}
+    evidence = {}
     for name in protocol.metrics if per_clip else ():
         module = registry.module("metric", name)
         if module.KIND == "per_clip":
-            numbers[name] = [float(module.per_clip(clip)) for clip in clips]
+            evidence[name] = [module.evidence(clip) for clip in clips]
     ids, clusters = [w.window_id for w in windows], [w.cluster for w in windows]
-    return _Measured(ids, clusters, clips if keep_clips else [], cheap, numbers)
+    return _Measured(ids, clusters, clips if keep_clips else [], cheap, evidence)
 
 
 def _in_order(outcomes: Iterable[Outcome[_Measured]], order: list[str]) -> Iterator[Outcome[_Measured]]:
@@ -140,8 +141,8 @@ def _add(side: Side, measured: _Measured, networks: dict[str, Feature], limit: i
         return
     side.window_ids += measured.window_ids[:room]
     side.clusters += measured.clusters[:room]
-    for name, values in measured.per_clip.items():
-        side.per_clip[name] += values[:room]
+    for name, found in measured.evidence.items():
+        side.evidence[name] += found[:room]
     for name, part in measured.cheap.items():
         mask = part.owner < room
         side.embeddings[name].append(Embedding(part.values[mask], part.owner[mask] + first))

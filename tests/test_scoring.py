@@ -64,6 +64,15 @@ def test_clips_like_the_reference_score_better(alike: ScoreResult, worse: ScoreR
     assert by_name(alike)["av_align"].value > by_name(worse)["av_align"].value
 
 
+def test_alignment_stands_beside_its_chance_level(alike: ScoreResult, worse: ScoreResult) -> None:
+    found = by_name(alike)["av_align"]
+    assert found.floor_kind.startswith("chance")
+    assert found.value == pytest.approx(np.mean([row["av_align"] for row in alike.per_clip]))
+    # every clip jumps at the same frames, so the sound of another clip fits as well as its own
+    assert found.floor == pytest.approx(found.value, abs=0.15)
+    assert by_name(worse)["av_align"].floor < found.floor
+
+
 def test_scores_do_not_depend_on_the_number_of_workers(tmp_path: Path, real: Path, alike: ScoreResult) -> None:
     again = score(folder(tmp_path / "alike", range(12)), real, RULES, workers=2)
     assert [item.value for item in again.scores] == [item.value for item in alike.scores]

@@ -18,7 +18,9 @@ and one function:
 * a distance: ``compute(generated, reference) -> float`` for float arrays (n, d) and (m, d), rows being clips or windows
   of clips;
 * a per-clip metric: ``per_clip(clip: ClipSignals) -> float``, NaN where the clip gives no answer. The caller counts the
-  NaN clips and leaves them out of the mean.
+  NaN clips and leaves them out of the mean. It is made of two functions, so that the caller can also pair the sound of
+  one clip with the picture of another and so find the chance level: ``evidence(clip)`` and
+  ``pair(sound_of, picture_of)``, with ``per_clip(clip) == pair(evidence(clip), evidence(clip))``.
 
 Input a user can mend raises `avbench.errors.UserError`; no error ever becomes a number.
 """

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from avbench.metrics._base import ClipSignals
@@ -65,10 +65,39 @@ def per_clip(clip: ClipSignals) -> float:
     Raises:
         UserError: The sound holds NaN or infinity.
     """
+    peaks = evidence(clip)
+    return pair(peaks, peaks)
+
+
+class Peaks(NamedTuple):
+    """Peak times of a clip.
+
+    Attributes:
+        audio_times_s: Onsets of the sound, seconds.
+        video_times_s: Peaks of motion, seconds.
+        fps: Frame rate of the picture.
+    """
+
+    audio_times_s: list[float]
+    video_times_s: list[float]
+    fps: float
+
+
+def evidence(clip: ClipSignals) -> Peaks:
+    """What the score of a clip rests on.
+
+    Raises:
+        UserError: The sound holds NaN or infinity.
+    """
     from avbench.metrics import _peaks
 
     audio_times_s = _peaks.audio_peak_times(clip.audio, clip.sample_rate_hz)
-    return av_align_score(audio_times_s, _peaks.video_peak_times(clip.video, clip.fps), clip.fps)
+    return Peaks(audio_times_s, _peaks.video_peak_times(clip.video, clip.fps), clip.fps)
+
+
+def pair(sound_of: Peaks, picture_of: Peaks) -> float:
+    """AV-align of the sound of one clip with the picture of another; chance level, where the two differ."""
+    return av_align_score(sound_of.audio_times_s, picture_of.video_times_s, picture_of.fps)
 
 
 def av_align(clip_path: Path) -> float:
