@@ -144,7 +144,8 @@ class MMDiffusion(nn.Module):
             audio: (B, C, L), likewise.
             timesteps: (B,), integer or fractional, in units of training steps.
             shifts: One shift R per RS-MMA that draws one, in order of execution (``len(model.windows)`` of them); None
-                draws them. Zeros give the window without a shift.
+                draws them. Zeros give the window without a shift. The range of a tensor is not checked (that would wait
+                for the device), and a compiled network takes new values without compiling again.
             generator: Draws the shifts; None is torch's global CPU generator.
 
         Returns:
@@ -191,8 +192,7 @@ class MMDiffusion(nn.Module):
         Raises:
             UserError: The clip has fewer frames than a window.
         """
-        if max(self.windows, default=0) > frames:
-            raise UserError(f"a clip of {frames} frames is shorter than the attention window {max(self.windows)}")
+        self._check_frames(frames)
         device = "cpu" if generator is None else generator.device
         drawn = [torch.randint(frames - window + 1, (), generator=generator, device=device) for window in self.windows]
         return torch.stack(drawn) if drawn else torch.zeros(0, dtype=torch.int64)
@@ -211,6 +211,12 @@ class MMDiffusion(nn.Module):
                 )
         return torch.tensor(list(shifts), dtype=torch.int64)
 
+    def _check_frames(self, frames: int) -> None:
+        """Refuse a clip in which a window would see the same segment twice."""
+        longest = max(self.config.windows, default=0)
+        if frames < longest:
+            raise UserError(f"a clip of {frames} frames is shorter than the attention window {longest}")
+
     def _check_clip(self, video: Tensor, audio: Tensor, timesteps: Tensor) -> None:
         """Refuse shapes that would fail deep inside, or silently broadcast."""
         (_, channels, _, _), (audio_channels, _) = self.config.video_size, self.config.audio_size
@@ -222,6 +228,7 @@ class MMDiffusion(nn.Module):
         if timesteps.shape != video.shape[:1] or audio.shape[0] != video.shape[0]:
             sizes = f"{video.shape[0]} videos, {audio.shape[0]} sounds and timesteps {tuple(timesteps.shape)}"
             raise UserError(f"{sizes} do not belong together; each needs the same batch")
+        self._check_frames(video.shape[1])
         if video.shape[3] % 2**halvings or video.shape[4] % 2**halvings:
             raise UserError(f"video of {video.shape[3]} x {video.shape[4]}: both must be multiples of {2**halvings}")
         if audio.shape[2] % 4**halvings:

@@ -231,6 +231,11 @@ def test_a_clip_that_does_not_fit_is_refused(
         _on_meta(SMALL)(torch.zeros(video), torch.zeros(audio), torch.zeros(batch))
 
 
+def test_shifts_for_a_clip_shorter_than_a_window_are_refused() -> None:
+    with pytest.raises(UserError, match="1 frames is shorter than the attention window 2"):
+        _on_meta(SMALL).draw_shifts(1)
+
+
 @pytest.mark.parametrize(
     ("shifts", "message"),
     [([0] * 5, "5 shifts given; this network draws 6"), ([0, 3, 0, 0, 0, 0], "shift 1 is 3; window 2 of 4 frames")],
