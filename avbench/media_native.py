@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench._media_audio import _as_channels
-from avbench._media_open import frames_from, open_tracks
+from avbench._media_open import Timed, frames_from, open_tracks
 from avbench._media_video import quarter_turns
 from avbench.errors import MediaError
 
@@ -48,18 +48,31 @@ def native_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
 def native_samples(path: Path) -> tuple[NDArray[np.float32], int]:
     """Every sample in order, gaps in the time stamps closed, rounded and clipped to 16 bit as in an extracted wav.
 
-    Up to one codec frame of padding at the end stays, which newer versions of ffmpeg leave out.
-
     Returns:
         float32 (C, L) in [-1, 1), and its rate in Hz.
 
     Raises:
         MediaError: No sound, damaged, or its rate or number of channels changes midway.
     """
-    frames = [timed.frame for timed in frames_from(path, "audio", Fraction(0))]
-    blocks = [_as_channels(frame, None) for frame in frames]
-    kinds = {(frame.sample_rate, len(block)) for frame, block in zip(frames, blocks, strict=True)}
+    timed = list(frames_from(path, "audio", Fraction(0)))
+    blocks = [_as_channels(block.frame, None) for block in timed]
+    kinds = {(block.frame.sample_rate, len(samples)) for block, samples in zip(timed, blocks, strict=True)}
     if len(kinds) > 1:
         raise MediaError(f"{path}: its sample rate or number of audio channels changes midway")
+    blocks[-1] = blocks[-1][:, : blocks[-1].shape[1] - _padding(path, timed[-1])]
     levels = np.rint(np.concatenate(blocks, axis=1) * np.float32(32768)).clip(-32768, 32767)
-    return levels / np.float32(32768), frames[0].sample_rate
+    return levels / np.float32(32768), timed[-1].frame.sample_rate
+
+
+def _padding(path: Path, last: Timed) -> int:
+    """Samples of the last block beyond the end that the container states: what the codec added to fill its frame.
+
+    Only codecs with frames of a fixed length fill the last one up; the others (Vorbis) stop where they stop.
+    """
+    with open_tracks(path) as tracks:
+        stream = tracks.audio
+        if not stream.codec_context.frame_size or stream.duration is None or stream.start_time is None:
+            return 0
+        stated_end = (stream.start_time + stream.duration) * stream.time_base - tracks.zero
+    beyond = round((last.start - stated_end) * last.frame.sample_rate) + last.frame.samples
+    return min(max(beyond, 0), last.frame.samples - 1)
