@@ -48,7 +48,7 @@ def window(config: MMDiffusionConfig) -> WindowSpec:
 
 
 def step_loss(model: torch.nn.Module, batch: Batch, generator: torch.Generator) -> PairLoss:
-    """Noise a batch and measure how well its noise is predicted (eq. 6 of the paper, both modalities).
+    """Noise a batch and measure how well its noise is predicted in both modalities.
 
     Args:
         model: The network.

@@ -1,7 +1,7 @@
 """The discrete Gaussian diffusion both modalities share: schedule, forward process, training loss.
 
 The schedule itself is diffusers' `DDPMScheduler`; what is added here is the joint use on video and audio of
-MM-Diffusion (arXiv 2212.09478, eq. 3-6): one timestep per sample for both modalities, independent noise, and the sum
+MM-Diffusion (arXiv 2212.09478): one timestep per sample for both modalities, independent noise, and the sum
 of the two mean squared errors.
 """
 
