@@ -36,6 +36,12 @@ def jolts(frames: list[int], n_frames: int, jump_px: int = 3) -> NDArray[np.uint
     return video
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    """The first onsets of a process compile librosa's peak picking, which takes seconds."""
+    _peaks.audio_peak_times(clicks([0.5], 1, 22_050), 22_050)
+
+
 def shown(video: NDArray[np.uint8], audio: NDArray[np.float32], rate: int = 22_050, fps: float = 10) -> ClipSignals:
     return ClipSignals(video, fps, audio, rate)
 

@@ -93,6 +93,15 @@ def test_a_per_clip_metric_gives_a_number_in_range_or_nan(name: str, n_frames: i
     np.testing.assert_array_equal(before[1], signals.audio)
 
 
+@pytest.mark.parametrize("name", PER_CLIP)
+def test_a_per_clip_metric_is_its_evidence_paired_with_itself(name: str) -> None:
+    module = registry.module("metric", name)
+    one, other = (module.evidence(clip(16, 1.6, seed=seed)) for seed in (0, 1))
+    assert module.pair(one, one) == module.per_clip(clip(16, 1.6))
+    assert isinstance(module.pair(one, other), float)
+    assert pickle.loads(pickle.dumps(one)) == one
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_is_documented_and_typed(name: str) -> None:
     module = registry.module("metric", name)
