@@ -163,6 +163,12 @@ def megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
 
 
+def _shown(path: Path) -> str:
+    """A folder for a message that may end up in a public record: the user's home is written ``~``."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
 def _record(path: Path) -> Path:
     """Where the digest of a file without a published one is kept."""
     return path.with_name(path.name + ".sha256")
