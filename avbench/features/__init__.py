@@ -1,4 +1,4 @@
-"""Embeddings of picture and sound, one file each: i3d and vggish (published networks), mel and flow (no weights).
+"""Embeddings of picture and sound, one file each: i3d, vggish, clip (published networks), mel and flow (no weights).
 
     feature = avbench.features.load("i3d")
     values, owner = feature.embed(clips)      # uint8 (B, T, H, W, 3) -> float32 (rows, 400), int64 (rows,)

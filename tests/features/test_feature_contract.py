@@ -33,10 +33,10 @@ def clips(feature: Feature, count: int, length: int | None = None) -> np.ndarray
     """Smoothly moving texture, or a few tones: every clip different, ``length`` frames or samples each."""
     rng = np.random.default_rng(7)
     if feature.modality == "video":
-        length = length or feature.min_frames or 1
+        length = (feature.min_frames or 1) if length is None else length
         canvas = rng.integers(0, 256, (count, 12, 12, 3), dtype=np.uint8).repeat(6, axis=1).repeat(6, axis=2)
-        shifts = [[np.roll(clip, t * (k + 1), axis=1) for t in range(length)] for k, clip in enumerate(canvas)]
-        return np.asarray(shifts)[:, :, :48, :64]
+        shifts = [[np.roll(clip, t * (k + 1), axis=1) for t in range(max(length, 1))] for k, clip in enumerate(canvas)]
+        return np.asarray(shifts)[:, :length, :48, :64]
     length = length or (feature.min_samples or 0) + 3200
     time_s = np.arange(length) / (feature.sample_rate_hz or 1)
     tones = [np.sin(2 * np.pi * 300 * (k + 1) * time_s) * (1 + np.sin(9 * time_s * k)) / 2 for k in range(count)]
