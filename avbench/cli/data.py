@@ -44,7 +44,11 @@ def _finish(summaries: list[StageSummary]) -> None:
     from avbench.cli.console import console, show_summary
 
     out = console()
+    seen: set[str] = set()
     for summary in summaries:
+        # what a stage could not do because an earlier one failed was said there
+        summary.failed = {item: reason for item, reason in summary.failed.items() if item not in seen}
+        seen |= set(summary.failed)
         show_summary(summary, out)
     unusable = sum(len(s.failed) + (len(s.dropped) if s.stage == "segment" else 0) for s in summaries)
     if unusable:

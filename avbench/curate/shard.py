@@ -152,7 +152,7 @@ class _Build:
         empty = [split for split, share in shares.items() if share > 0 and split not in splits.values()]
         if rows and empty:
             self.reporter.warn(
-                f"{' and '.join(empty)} stay empty: {len(durations)} source groups cannot fill every split, and a "
+                f"no clips in {' and '.join(empty)}: {len(durations)} source groups cannot fill every split, and a "
                 f"group is never divided"
             )
         return splits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,5 +123,11 @@ def test_doctor_says_what_works_and_what_to_type(tmp_path: Path, monkeypatch: py
     assert "avbench weights fetch i3d" in result.output
 
 
-def test_completion_is_offered() -> None:
+def test_completion_is_offered_and_answers() -> None:
     assert "--install-completion" in RUNNER.invoke(cli.app, ["--help"]).output
+    asked = {"_AVBENCH_COMPLETE": "complete_bash", "COMP_WORDS": "avbench run", "COMP_CWORD": "1"}
+    code = "import sys; sys.argv = ['avbench']; from avbench.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked}, check=False
+    )
+    assert done.stdout.split() == ["run-baseline"], done.stderr

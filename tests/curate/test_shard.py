@@ -428,7 +428,7 @@ def test_a_split_that_stays_empty_is_a_warning(ws: Workspace) -> None:
     filter_clips(ws, ["alpha", "beta"], recipe().filters)
     shard(ws, "toy", CARD, recipe(), reporter=Heard())
     assert warnings == [
-        "validation and test stay empty: 1 source groups cannot fill every split, and a group is never divided"
+        "no clips in validation and test: 1 source groups cannot fill every split, and a group is never divided"
     ]
     assert dataset_card(ws.root)["splits"]["test"] == {"clips": 0, "sources": 0, "hours": 0}
 
