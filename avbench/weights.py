@@ -82,7 +82,7 @@ def locate(weight: Weight) -> Path:
         raise WeightsMissing(
             f"{weight.name}: the weights {weight.file} ({megabytes(weight.size_bytes)}, {weight.licence}) are not on "
             f"this machine; fetch them with `avbench weights fetch {weight.name}`, or download {weight.urls[0]} and "
-            f"place the file in {path.parent}"
+            f"place the file in {_shown(path.parent)}"
         )
     _check(weight, path, file_sha256(path))
     return path
@@ -130,7 +130,7 @@ def fetch(weight: Weight, reporter: Reporter = SILENT) -> Path:
             return path
     raise UserError(
         f"{weight.name}: {weight.file} could not be fetched from {' nor from '.join(faults)}; "
-        f"try again, or place the file in {path.parent} by hand"
+        f"try again, or place the file in {_shown(path.parent)} by hand"
     )
 
 

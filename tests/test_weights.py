@@ -246,3 +246,13 @@ def test_what_is_no_table_of_tensors_is_refused(tmp_path: Path) -> None:
             weights.read_tensors(path)
     with pytest.raises(UserError, match="there is no such file"):
         weights.read_tensors(tmp_path / "absent.pt")
+
+
+def test_the_message_names_no_home_folder_since_it_is_published_in_records(
+    weight: Weight, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AVBENCH_WEIGHTS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(WeightsMissing, match=r"place the file in ~/\.cache/avbench/weights") as caught:
+        weights.locate(weight)
+    assert str(tmp_path) not in str(caught.value)
