@@ -27,6 +27,7 @@ from avbench.training.loop import edge_losses, read_log
 
 DATASETS = Path("datasets")
 SHOWN_CLIPS = 4
+DEFAULT_PROTOCOL = "mmdiffusion"
 
 
 def find_dataset(name: str) -> Path:
@@ -93,6 +94,8 @@ class Run:
         """
         registry.module("baseline", baseline)
         recipe = recipes.load(_recipe_path(baseline, preset), BaselineRecipe)
+        if dataset is not None:
+            recipe = recipe.model_copy(update={"dataset": dataset})
         if steps is not None:
             recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
         if n is not None:
@@ -238,8 +241,8 @@ def write_record(
 
 def score_folder(
     outputs: Path,
-    reference: str | None,
-    protocol: str,
+    reference: str | None = None,
+    protocol: str | None = None,
     *,
     model: str | None = None,
     device: str | None = None,
@@ -249,10 +252,18 @@ def score_folder(
 ) -> ResultRecord:
     """Score any folder of clips and write the record beside them.
 
+    The samples of a run of avbench know their reference and protocol: those of the run, unless others are given.
+
     Raises:
         UserError: No reference, or whatever is wrong with folder, reference or protocol.
     """
-    rules = protocols.load(protocol)
+    made, preset = outputs.resolve().parent / "recipe.json", ""
+    if made.is_file() and (outputs / "samples.json").is_file():
+        recipe = recipes.parse(workspace.read_json(made), BaselineRecipe, str(made))
+        reference, protocol = reference or recipe.dataset, protocol or recipe.protocol
+        if model is None:
+            model, preset = recipe.baseline, recipe.preset
+    rules = protocols.load(protocol or DEFAULT_PROTOCOL)
     where = pick_device(device)
     if reference is None:
         raise UserError(f"{outputs}: give the clips to compare with: --reference DATASET or --reference FOLDER")
@@ -266,6 +277,7 @@ def score_folder(
         result,
         rules,
         model=model or outputs.resolve().name,
+        preset=preset,
         device=str(where),
         seconds={"score": round(result.seconds, 2)},
     )

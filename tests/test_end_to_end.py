@@ -99,6 +99,17 @@ def test_the_record_says_where_its_numbers_come_from(run: Run, tmp_path: Path, m
     assert json.loads((run.folder / "result.json").read_text())["n_used"] == 8
 
 
+def test_the_samples_of_a_run_know_their_reference_and_protocol(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVBENCH_WEIGHTS", str(tmp_path / "no-weights"))
+    alone, with_run = score_folder(run.folder / "samples", workers=2), run.score(2)
+    assert alone.display_name == with_run.display_name == "mmdiffusion tiny"
+    assert alone.protocol == with_run.protocol
+    assert alone.dataset == with_run.dataset
+    assert [score.value for score in alone.scores] == [score.value for score in with_run.scores]
+
+
 def test_published_samples_can_be_scored_as_an_outputs_folder(
     built: Build, media_assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

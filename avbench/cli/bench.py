@@ -111,9 +111,16 @@ def score(
         Path, typer.Argument(help="Folder of generated clips (.mp4 .webm .mkv .mov with sound, or .npz).")
     ],
     reference: Annotated[
-        str | None, typer.Option(help="Dataset (folder or name below datasets/), or a folder of real clips.")
+        str | None,
+        typer.Option(
+            help="Dataset (folder or name below datasets/), or a folder of real clips. Default, for samples of a run: "
+            "the dataset it was trained on."
+        ),
     ] = None,
-    protocol: Annotated[str, typer.Option(help="`avbench list protocols`, or a .toml file.")] = "mmdiffusion",
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="`avbench list protocols`, or a .toml file. Default: the run's, else mmdiffusion."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Name of the model in the record. Default: the folder's name.")
     ] = None,
@@ -127,7 +134,7 @@ def score(
 
     Examples:
 
-        avbench score runs/mmdiffusion-tiny/samples --reference demo --protocol demo-v1
+        avbench score runs/mmdiffusion-tiny/samples
 
         avbench score outputs/ --reference real/ --model mine --leaderboard leaderboard
     """

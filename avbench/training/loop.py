@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,29 +91,53 @@ def train(
     log = run / "log.jsonl"
     rows = _truncate_log(log, start)
     begun = saved = time.monotonic()
-    step = start
-    with reporter.bar("train", total=recipe.steps, unit="step") as bar, open(log, "a") as stream:
+    with (
+        reporter.bar("train", total=recipe.steps, unit="step") as bar,
+        open(log, "a") as stream,
+        _stop_signals() as stop,
+    ):
         bar.advance(start)
-        try:
-            for step in range(start, recipe.steps):
-                row = _one_step(model, ema, optimizer, batches, step_loss, recipe, step, device)
-                rows.append(row)
-                stream.write(json.dumps(row) + "\n")
-                stream.flush()
-                bar.advance(1, f"loss {row['loss']:.4f}  {recipe.batch_size / row['seconds']:.1f} clips/s")
-                due = (step + 1) % recipe.checkpoint_every == 0 or time.monotonic() - saved > 600
-                if due and step + 1 < recipe.steps:
-                    _save(run, step + 1, model, ema, optimizer, config, stream)
-                    saved = time.monotonic()
-        except KeyboardInterrupt:
-            if rows and int(rows[-1]["step"]) > start:
-                _save(run, int(rows[-1]["step"]), model, ema, optimizer, config, stream)
-            raise
+        for step in range(start, recipe.steps):
+            row = _one_step(model, ema, optimizer, batches, step_loss, recipe, step, device)
+            rows.append(row)
+            stream.write(json.dumps(row) + "\n")
+            stream.flush()
+            bar.advance(1, f"loss {row['loss']:.4f}  {recipe.batch_size / row['seconds']:.1f} clips/s")
+            due = (step + 1) % recipe.checkpoint_every == 0 or time.monotonic() - saved > 600
+            if step + 1 < recipe.steps and (due or stop):
+                _save(run, step + 1, model, ema, optimizer, config, stream)
+                saved = time.monotonic()
+                if stop:
+                    raise KeyboardInterrupt
         final = run / "checkpoints" / f"step-{recipe.steps:08d}"
         if start < recipe.steps:
             final = _save(run, recipe.steps, model, ema, optimizer, config, stream)
     first, last = edge_losses([float(row["loss"]) for row in rows])
     return TrainResult(recipe.steps, time.monotonic() - begun, first, last, final)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM, so that the step under way is finished and saved; a second one stops at once.
+
+    A step that is broken off half-way would leave weights that no unbroken run ever has.
+    """
+    received: list[int] = []
+
+    def receive(number: int, frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _one_step(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -66,8 +69,6 @@ class StopAt(Reporter):
                 if note and self.seen >= stop:
                     raise KeyboardInterrupt
 
-        from contextlib import nullcontext
-
         return nullcontext(Stopping())
 
 
@@ -83,6 +84,42 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: P
         assert all(torch.equal(want[k], got[k]) for k in want), name
     rows = [json.loads(line)["step"] for line in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]
     assert rows == list(range(1, 13))
+
+
+class SignalAt(StopAt):
+    """Sends this process a signal while step ``step`` runs, as a terminal or a scheduler does."""
+
+    number = signal.SIGINT
+
+    def bar(self, description: str, total: float | None, unit: str = ""):  # type: ignore[no-untyped-def]
+        step, number = self.step, self.number
+
+        class Sending(Bar):
+            seen = 0.0
+
+            def advance(self, amount: float = 1.0, note: str = "") -> None:
+                self.seen += amount
+                if note and self.seen == step:
+                    os.kill(os.getpid(), number)
+
+        return nullcontext(Sending())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_the_step_finish_and_saves_it(tmp_path: Path, number: signal.Signals) -> None:
+    whole = run(tmp_path / "whole", 12)
+    reporter = SignalAt(7)
+    reporter.number = number
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", 12, reporter)
+    saved = checkpoint.latest(tmp_path / "broken" / "checkpoints")
+    assert saved is not None
+    assert saved.step == 7
+    assert signal.getsignal(signal.SIGTERM) == before
+    resumed = run(tmp_path / "broken", 12)
+    want, got = load_file(whole / "ema.safetensors"), load_file(resumed / "ema.safetensors")
+    assert all(torch.equal(want[k], got[k]) for k in want)
 
 
 def test_the_loss_falls_and_the_log_shows_it(tmp_path: Path) -> None:
