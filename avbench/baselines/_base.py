@@ -59,11 +59,14 @@ def default_device() -> torch.device:
 
 
 def run_config(recipe: BaselineRecipe, dataset: Path) -> dict[str, Any]:
-    """What is stored inside every checkpoint: enough to say what made it."""
+    """What is stored inside every checkpoint: enough to say what made it.
+
+    The number of steps is not part of it: the same run may be trained further.
+    """
     return {
         "baseline": recipe.baseline,
         "preset": recipe.preset,
-        "train": recipe.train.model_dump(mode="json"),
+        "train": recipe.train.model_dump(mode="json", exclude={"steps", "checkpoint_every"}),
         "dataset_sha256": dataset_card(dataset)["dataset_sha256"],
     }
 

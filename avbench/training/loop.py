@@ -81,13 +81,18 @@ def train(
         reporter: Progress with loss and clips/s.
 
     Raises:
-        UserError: The folder holds a run with another configuration.
+        UserError: The folder holds a run with another configuration, or one that is trained for longer.
     """
     model.to(device).train()
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=0.0)
     ema = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     start = _resume(model, ema, optimizer, run, config)
+    if start > recipe.steps:
+        raise UserError(
+            f"{run}: is trained for {start} steps already, more than the {recipe.steps} asked for; "
+            "ask for at least as many, or give another --out"
+        )
     log = run / "log.jsonl"
     rows = _truncate_log(log, start)
     begun = saved = time.monotonic()

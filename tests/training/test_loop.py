@@ -135,6 +135,15 @@ def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     assert (first / "ema.safetensors").read_bytes() == before
 
 
+def test_a_run_may_be_trained_further_and_not_back(tmp_path: Path) -> None:
+    run(tmp_path / "short", 6)
+    longer, whole = run(tmp_path / "short", 12), run(tmp_path / "whole", 12)
+    want, got = load_file(whole / "model.safetensors"), load_file(longer / "model.safetensors")
+    assert all(torch.equal(want[k], got[k]) for k in want)
+    with pytest.raises(UserError, match="is trained for 12 steps already, more than the 6 asked for"):
+        run(tmp_path / "short", 6)
+
+
 def test_another_configuration_is_refused_by_the_name_of_what_differs(tmp_path: Path) -> None:
     run(tmp_path, 5)
     with pytest.raises(UserError, match="differs in a"):
