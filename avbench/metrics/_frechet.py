@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 import math
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,9 @@ from avbench.metrics._arrays import Rows, as_features, check_same_width
 
 FOLD_ROWS = 1024
 """Fewest rows that are worth one QR; small batches wait for each other."""
+
+ONE_THREAD_SIZE = 1024
+"""Largest matrix, in columns, that is decomposed on one thread."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def trace_sqrt_product(factor_a: Rows, factor_b: Rows) -> float:
     Returns:
         The trace; its error is machine precision times the largest singular value.
     """
-    with _one_thread():
+    with _threads_for(min(*factor_a.shape, *factor_b.shape)):
         product = _reduced(factor_a) @ _reduced(factor_b).T
         return float(np.linalg.svd(product, compute_uv=False).sum())
 
@@ -138,17 +141,17 @@ def _reduced(factor: Rows) -> Rows:
     """The QR factor R of a tall matrix, which has the same ``F^T F``; other matrices as they are."""
     if factor.shape[0] <= factor.shape[1]:
         return factor
-    with _one_thread():
+    with _threads_for(factor.shape[1]):
         return np.asarray(np.linalg.qr(factor, mode="r"))
 
 
-def _one_thread() -> AbstractContextManager[Any]:
-    """Linear algebra on one thread: the same bits on every machine, and no threads that spin for a core in use.
+def _threads_for(size: int) -> AbstractContextManager[Any]:
+    """One thread for matrices up to `ONE_THREAD_SIZE`, the machine's default beyond.
 
-    QR and SVD wait for memory more than for arithmetic, so threads bring little; where other work shares the cores they
-    cost much (measured on 2 shared cores at 2048 x 2048: SVD 35 s on two threads, 2.5 s on one).
+    QR and SVD meet at a barrier for every column. On small matrices threads bring little, and where other work shares
+    the cores each barrier waits for it: an SVD took fourteen times as long on two busy cores as on one of them.
     """
-    return _blas().limit(limits=1, user_api="blas")
+    return nullcontext() if size > ONE_THREAD_SIZE else _blas().limit(limits=1, user_api="blas")
 
 
 @functools.cache
