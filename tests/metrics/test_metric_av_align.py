@@ -186,6 +186,7 @@ GOLDEN = {
     "opencast_black_40s.mp4": (None, 126, 1, 0.007936507936507936),
     "popcorn_test_64s.webm": (None, 171, 266, 0.15),
     "myrkur_gameplay_33s.mp4": (400, 35, 130, 0.1702127659574468),
+    "robopianist_entertainer_29s.mp4": (40, 7, 10, 0.4166666666666667),
 }
 """Clip to (first frames used, None for all; onsets; motion peaks; score) of av_align.py of guyyariv/TempoTokens at
 bf0b1e3, with the sound extracted by ``ffmpeg -i CLIP -map 0:a:0 clip.wav``; librosa 0.11, OpenCV 5.0, FFmpeg 9.0."""
