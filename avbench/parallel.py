@@ -67,8 +67,9 @@ def run(
     workers: int = 1,
     reporter: Reporter = SILENT,
     description: str = "",
+    ordered: bool = False,
 ) -> Iterator[Outcome[R]]:
-    """Yield one outcome per item, in the order they finish.
+    """Yield one outcome per item, in the order they finish or in the order of the items.
 
     Args:
         function: Picklable (module-level, or a partial of one) when ``workers > 1``.
@@ -77,15 +78,24 @@ def run(
         workers: Processes; 1 runs in this process.
         reporter: Where progress goes.
         description: Label of the progress bar.
+        ordered: Yield in the order of ``items``; at most ``2 * workers`` outcomes wait for an earlier one.
 
     Raises:
         EnvironmentFault: The run cannot go on; finished items stay finished.
     """
+    held: dict[int, Outcome[R]] = {}
+    place = 0
     with reporter.bar(description, total=len(items)) as bar:
-        outcomes = _serial(function, items, item_id) if workers <= 1 else _pool(function, items, item_id, workers)
-        for outcome in outcomes:
+        outcomes = _serial(function, items, item_id) if workers <= 1 else _pool(function, items, item_id, workers, held)
+        for index, outcome in outcomes:
             bar.advance(1, outcome.item_id)
-            yield outcome
+            if not ordered:
+                yield outcome
+                continue
+            held[index] = outcome
+            while place in held:
+                yield held.pop(place)
+                place += 1
 
 
 def attempt(function: Callable[[A], R], item: A, name: str) -> Outcome[R]:
@@ -112,9 +122,11 @@ def attempt(function: Callable[[A], R], item: A, name: str) -> Outcome[R]:
     return Outcome(name, value, "", time.monotonic() - start)
 
 
-def _serial(function: Callable[[A], R], items: Sequence[A], item_id: Callable[[A], str]) -> Iterator[Outcome[R]]:
-    for item in items:
-        yield attempt(function, item, item_id(item))
+def _serial(
+    function: Callable[[A], R], items: Sequence[A], item_id: Callable[[A], str]
+) -> Iterator[tuple[int, Outcome[R]]]:
+    for index, item in enumerate(items):
+        yield index, attempt(function, item, item_id(item))
 
 
 def _ignore_interrupt() -> None:
@@ -123,31 +135,38 @@ def _ignore_interrupt() -> None:
 
 
 def _pool(
-    function: Callable[[A], R], items: Sequence[A], item_id: Callable[[A], str], workers: int
-) -> Iterator[Outcome[R]]:
-    """Keep ``2 * workers`` items in flight, so that memory and the work lost to Ctrl-C stay bounded."""
+    function: Callable[[A], R],
+    items: Sequence[A],
+    item_id: Callable[[A], str],
+    workers: int,
+    held: dict[int, Outcome[R]],
+) -> Iterator[tuple[int, Outcome[R]]]:
+    """Keep ``2 * workers`` items in flight or held, so that memory and the work lost to Ctrl-C stay bounded.
+
+    Yields the place of each item and its outcome, as they finish. ``held`` is what the caller keeps back for order.
+    """
     # spawn: forking a process in which torch or OpenCV has started threads can deadlock
     context = multiprocessing.get_context("spawn")
-    queue = list(reversed(items))
+    queue = list(reversed(range(len(items))))
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt)
-    flying: dict[Future[Outcome[R]], A] = {}
+    flying: dict[Future[Outcome[R]], int] = {}
     try:
         while queue or flying:
-            while queue and len(flying) < 2 * workers:
-                item = queue.pop()
-                flying[pool.submit(attempt, function, item, item_id(item))] = item
+            while queue and len(flying) + len(held) < 2 * workers:
+                index = queue.pop()
+                flying[pool.submit(attempt, function, items[index], item_id(items[index]))] = index
             done, _ = wait(flying, return_when=FIRST_COMPLETED)
             for future in done:
-                item = flying.pop(future)
+                index = flying.pop(future)
                 try:
-                    yield future.result()
+                    yield index, future.result()
                 except BrokenProcessPool:
                     # A worker died (killed, out of memory). Which item did it is unknown: retry these one by one.
-                    suspects = [item, *flying.values()]
+                    suspects = [index, *flying.values()]
                     flying.clear()
                     pool.shutdown(wait=False, cancel_futures=True)
                     for suspect in suspects:
-                        yield _alone(function, suspect, item_id(suspect), context)
+                        yield suspect, _alone(function, items[suspect], item_id(items[suspect]), context)
                     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt)
                     break
     except BaseException:

@@ -13,6 +13,16 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from avbench import recipe, registry
 from avbench.recipe import Strict
 
+Option = bool | int | float | str
+"""A value of a feature's or an estimator's option."""
+
+Resize = Literal[
+    "bicubic", "bilinear", "area", "torch-bicubic", "torch-bicubic-plain", "torch-bilinear", "torch-bilinear-plain"
+]
+"""How a picture is brought to the protocol's size."""
+
+_LATER = ("fit", "levels", "repeat_to_n", "features", "estimators")
+
 
 class Protocol(Strict):
     """One way to score clips: ``recipes/protocols/<name>.toml``.
@@ -23,16 +33,27 @@ class Protocol(Strict):
         source: Paper or repository whose protocol it follows; not part of the id.
         metrics: Files in ``avbench/metrics``.
         frames: Frames per window.
-        fps: Frame rate every clip is brought to.
-        size: Square picture size, pixels; the picture keeps its aspect and is padded with black.
-        resize: Interpolation of that resize.
+        fps: Frame rate every clip is brought to; None takes the frames of a clip one after another, at its own rate.
+        size: Square picture size, pixels.
+        fit: ``letterbox`` keeps the aspect and pads with black, ``crop`` keeps it and cuts the centre square,
+            ``stretch`` does not keep it.
+        resize: Interpolation of that resize. ``bicubic``, ``bilinear`` and ``area`` are swscale's; those that begin
+            with ``torch-`` are torch's (as torchvision has them), with antialiasing unless ``-plain`` ends the name.
         sample_rate_hz: Mono audio rate every clip is brought to before a feature resamples it to its own.
-        windows: ``first`` takes the first window of a file, ``tile`` every whole window without overlap.
+        windows: ``first`` takes the first window of a file, ``centre`` the middle one, ``random`` one whose place is
+            drawn with ``seed`` and the name of the file, ``tile`` every whole window without overlap, ``overlap`` every
+            window (one starts at each frame), ``spread`` one whose frames are spread evenly over the whole file.
+        levels: What is done to grey levels before a network sees the picture: ``plain`` nothing; ``mmdiffusion`` and
+            ``javisbench`` repeat the defects of those two evaluators (see `avbench.levels`).
+        repeat_to_n: Repeat clips in order until there are ``n``, as evaluators with endless loaders do; a score made
+            so says how many clips are distinct.
         n: Windows asked for on each side; more are subsampled with ``seed``, fewer are warned about.
         min_n: Below this many usable windows there is no score.
         reference_split: Split of a dataset that serves as reference; ``all`` takes every split.
         interval_draws: Draws for the intervals.
         seed: Seed of every subsample.
+        features: Options of a feature by its name, as `avbench.features.load` takes them.
+        estimators: Options of a metric's ``compute`` by the metric's name.
     """
 
     name: str
@@ -40,31 +61,46 @@ class Protocol(Strict):
     source: str = ""
     metrics: tuple[str, ...]
     frames: PositiveInt
-    fps: PositiveFloat
+    fps: PositiveFloat | None
     size: PositiveInt
-    resize: Literal["bicubic", "bilinear", "area"] = "bicubic"
+    fit: Literal["letterbox", "crop", "stretch"] = "letterbox"
+    resize: Resize = "bicubic"
     sample_rate_hz: PositiveInt = 16000
-    windows: Literal["first", "tile"] = "first"
+    windows: Literal["first", "centre", "random", "tile", "overlap", "spread"] = "first"
+    levels: Literal["plain", "mmdiffusion", "javisbench"] = "plain"
+    repeat_to_n: bool = False
     n: PositiveInt = 2048
     min_n: Annotated[int, Field(ge=2)] = 2
     reference_split: Literal["train", "validation", "test", "all"] = "test"
     interval_draws: PositiveInt = 100
     seed: int = 0
+    features: dict[str, dict[str, Option]] = {}
+    estimators: dict[str, dict[str, Option]] = {}
 
-    @property
-    def seconds(self) -> float:
-        """Length of a window."""
-        return self.frames / self.fps
+    def seconds(self, fps: float | None = None) -> float:
+        """Length of a window of a clip at ``fps``; the protocol's own rate comes first.
 
-    @property
-    def n_samples(self) -> int:
-        """Audio samples in a window."""
-        return round(self.seconds * self.sample_rate_hz)
+        Raises:
+            ValueError: Neither the protocol nor the caller gives a rate.
+        """
+        rate = self.fps or fps
+        if not rate:
+            raise ValueError(f"protocol {self.name} takes clips at their own rate; its windows have no length of their own")
+        return self.frames / rate
+
+    def n_samples(self, fps: float | None = None) -> int:
+        """Audio samples in a window of a clip at ``fps``; see `seconds`."""
+        return round(self.seconds(fps) * self.sample_rate_hz)
 
     @property
     def sha256(self) -> str:
         """Digest over all settings, the estimators, and the declared weights of every feature network."""
         settings = self.model_dump(mode="json", exclude={"description", "source"})
+        # Settings that came after the first release count where they differ from what was done before them, so that
+        # older scores keep their id.
+        for name in _LATER:
+            if settings[name] == type(self).model_fields[name].default:
+                del settings[name]
         return recipe.sha256({"settings": settings, "metrics": [_definition(name) for name in self.metrics]})
 
     @property

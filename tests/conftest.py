@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,18 @@ def _loopback_only() -> None:
         return _connect(self, address)
 
     socket.socket.connect = connect  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the user's feature cache; commands that tests start inherit the folder."""
+    before = os.environ.get("AVBENCH_CACHE")
+    os.environ["AVBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["AVBENCH_CACHE"]
+    else:
+        os.environ["AVBENCH_CACHE"] = before
 
 
 def _assets() -> Path | None:

@@ -24,7 +24,7 @@ LAYERS = (
     ("features", "models", "diffusion"),
     ("filters", "metrics"),
     ("curate", "baselines", "training"),
-    ("protocol", "inputs", "sides", "scoring"),
+    ("protocol", "levels", "inputs", "cache", "sides", "context", "scoring"),
     ("leaderboard",),
     ("runs", "doctor", "catalogue"),
     ("cli",),

@@ -81,6 +81,19 @@ def _note(seen: list[int], item: int) -> None:
     seen.append(item)
 
 
+@pytest.mark.slow
+def test_outcomes_come_in_the_order_of_the_items_when_asked_even_after_a_dead_worker() -> None:
+    items = [10, 2, 5, 1, 9, 11, 12, 13]
+    found = [outcome.item_id for outcome in parallel.run(_slower_first, items, item_id=str, workers=2, ordered=True)]
+    assert found == [str(item) for item in items]
+
+
+def _slower_first(item: int) -> int:
+    if item == 10:
+        time.sleep(0.5)
+    return work(item)
+
+
 def test_reasons_that_differ_in_numbers_are_one() -> None:
     summary = parallel.StageSummary(
         "filter", dropped={"a": "silent for 95.2%", "b": "silent for 97%", "c": "too short"}
