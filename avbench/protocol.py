@@ -21,7 +21,7 @@ Resize = Literal[
 ]
 """How a picture is brought to the protocol's size."""
 
-_LATER = ("fit", "levels", "repeat_to_n", "features", "estimators")
+_LATER = ("fit", "channel", "sound_s", "levels", "equal_n", "repeat_to_n", "features", "estimators")
 
 
 class Protocol(Strict):
@@ -40,11 +40,17 @@ class Protocol(Strict):
         resize: Interpolation of that resize. ``bicubic``, ``bilinear`` and ``area`` are swscale's; those that begin
             with ``torch-`` are torch's (as torchvision has them), with antialiasing unless ``-plain`` ends the name.
         sample_rate_hz: Mono audio rate every clip is brought to before a feature resamples it to its own.
+        channel: ``mean`` mixes the channels to mono, ``first`` takes the left one alone.
+        sound_s: Seconds of sound taken from the beginning of the window, with silence behind where there is less; None
+            takes the sound of the window's pictures, and refuses where there is less.
         windows: ``first`` takes the first window of a file, ``centre`` the middle one, ``random`` one whose place is
             drawn with ``seed`` and the name of the file, ``tile`` every whole window without overlap, ``overlap`` every
-            window (one starts at each frame), ``spread`` one whose frames are spread evenly over the whole file.
+            window (one starts at each frame), ``spread`` one whose frames are spread evenly over the whole file,
+            ``whole`` the whole file as one window, of ``frames`` frames at least.
         levels: What is done to grey levels before a network sees the picture: ``plain`` nothing; ``mmdiffusion`` and
             ``javisbench`` repeat the defects of those two evaluators (see `avbench.levels`).
+        equal_n: Cut both sides to the number of windows of the smaller one, the first in order, as evaluators of pairs
+            do.
         repeat_to_n: Repeat clips in order until there are ``n``, as evaluators with endless loaders do; a score made
             so says how many clips are distinct.
         n: Windows asked for on each side; more are subsampled with ``seed``, fewer are warned about.
@@ -66,8 +72,11 @@ class Protocol(Strict):
     fit: Literal["letterbox", "crop", "stretch"] = "letterbox"
     resize: Resize = "bicubic"
     sample_rate_hz: PositiveInt = 16000
-    windows: Literal["first", "centre", "random", "tile", "overlap", "spread"] = "first"
+    channel: Literal["mean", "first"] = "mean"
+    sound_s: PositiveFloat | None = None
+    windows: Literal["first", "centre", "random", "tile", "overlap", "spread", "whole"] = "first"
     levels: Literal["plain", "mmdiffusion", "javisbench"] = "plain"
+    equal_n: bool = False
     repeat_to_n: bool = False
     n: PositiveInt = 2048
     min_n: Annotated[int, Field(ge=2)] = 2
@@ -89,8 +98,21 @@ class Protocol(Strict):
         return self.frames / rate
 
     def n_samples(self, fps: float | None = None) -> int:
-        """Audio samples in a window of a clip at ``fps``; see `seconds`."""
-        return round(self.seconds(fps) * self.sample_rate_hz)
+        """Audio samples in a window of a clip at ``fps``: ``sound_s`` of them, else as long as `seconds`."""
+        return round((self.sound_s or self.seconds(fps)) * self.sample_rate_hz)
+
+    def feature_names(self) -> list[str]:
+        """Features that the protocol's metrics need, sorted."""
+        return sorted({registry.module("metric", metric).FEATURE for metric in self.metrics} - {None})
+
+    @property
+    def modalities(self) -> frozenset[str]:
+        """What a clip must hold: ``video``, ``audio`` or both."""
+        needed: set[str] = set()
+        for metric in self.metrics:
+            feature = registry.module("metric", metric).FEATURE
+            needed |= {registry.module("feature", feature).Feature.modality} if feature else {"video", "audio"}
+        return frozenset(needed)
 
     @property
     def sha256(self) -> str:
