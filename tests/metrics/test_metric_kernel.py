@@ -1,4 +1,4 @@
-"""Polynomial MMD: golden values, the definition written out, and what an unbiased estimate must do."""
+"""Polynomial MMD, unbiased, biased and over subsets: golden values, the definition written out, what each must do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from avbench.errors import UserError
-from avbench.metrics import _kernel, polynomial_mmd
+from avbench.metrics import _kernel, _pairs, kernel_distance_subsets, polynomial_mmd, polynomial_mmd_biased
+from avbench.metrics._kernel import polynomial_mmd_of_subsets
 
 
 def by_definition(x, y, degree: int, coef: float) -> float:
@@ -44,7 +45,7 @@ def test_golden_values_to_all_digits() -> None:
 
 @pytest.mark.parametrize(("degree", "coef"), [(1, 0.0), (2, 0.0), (3, 1.0), (4, 0.5)])
 def test_it_is_the_definition(degree: int, coef: float, monkeypatch) -> None:
-    monkeypatch.setattr(_kernel, "BLOCK_ROWS", 5)
+    monkeypatch.setattr(_pairs, "BLOCK_ROWS", 5)
     rng = np.random.default_rng(4)
     x, y = rng.standard_normal((13, 3)), rng.standard_normal((8, 3)) + 0.5
     assert polynomial_mmd(x, y, degree, coef) == pytest.approx(by_definition(x, y, degree, coef), rel=1e-11)
@@ -55,15 +56,15 @@ def test_the_block_size_does_not_matter(block: int, monkeypatch) -> None:
     rng = np.random.default_rng(4)
     x, y = rng.standard_normal((130, 9)), rng.standard_normal((70, 9)) * 1.3
     whole = polynomial_mmd(x, y)
-    monkeypatch.setattr(_kernel, "BLOCK_ROWS", block)
+    monkeypatch.setattr(_pairs, "BLOCK_ROWS", block)
     assert polynomial_mmd(x, y) == pytest.approx(whole, rel=1e-11)
 
 
 def test_no_block_is_larger_than_asked(monkeypatch) -> None:
-    monkeypatch.setattr(_kernel, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(_pairs, "BLOCK_ROWS", 16)
     seen = []
-    inner = _kernel._kernel
-    monkeypatch.setattr(_kernel, "_kernel", lambda *a: seen.append(inner(*a)) or seen[-1])
+    inner = _kernel._polynomial
+    monkeypatch.setattr(_kernel, "_polynomial", lambda *a, **options: seen.append(inner(*a, **options)) or seen[-1])
     polynomial_mmd(np.ones((100, 4)), np.ones((70, 4)))
     assert max(block.size for block in seen) == 256
 
@@ -98,3 +99,75 @@ def test_impossible_input_is_refused_in_a_sentence() -> None:
         polynomial_mmd(x, x, degree=0)
     with pytest.raises(UserError, match="1 of 4 rows of the first features"):
         polynomial_mmd(np.where(np.eye(4, 3) * [1, 0, 0] > 0, np.nan, x), x)
+
+
+def uniform() -> tuple[np.ndarray, np.ndarray]:
+    return np.random.RandomState(0).rand(500, 64), np.random.RandomState(1).rand(400, 64) * 1.05
+
+
+def test_the_biased_estimate_is_that_of_jedi() -> None:
+    x, y = uniform()
+    assert 100 * polynomial_mmd_biased(x, y) == pytest.approx(0.11388627515201977, rel=1e-11)
+    a = np.arange(1, 10).reshape(3, 3)
+    b = np.array([[7, 6, 5], [4, 3, 2], [1, 1, 8], [0, 2, 5]])
+    assert polynomial_mmd_biased(a, b) == pytest.approx(270.7222, abs=5e-5)
+    assert polynomial_mmd_biased(a, b, degree=3, coef=1) == pytest.approx(23088.083, abs=5e-4)
+
+
+def test_the_biased_estimate_keeps_the_diagonals_in_any_block_size(monkeypatch) -> None:
+    rng = np.random.default_rng(2)
+    x, y = rng.standard_normal((30, 5)), rng.standard_normal((21, 5)) + 0.1
+    monkeypatch.setattr(_pairs, "BLOCK_ROWS", 8)
+
+    def mean(u, v) -> float:
+        return float(((u @ v.T / 5) ** 2).mean())
+
+    assert polynomial_mmd_biased(x, y) == pytest.approx(mean(x, x) + mean(y, y) - 2 * mean(x, y), rel=1e-11)
+    assert polynomial_mmd_biased(x, x[::-1]) == pytest.approx(0, abs=1e-13)
+    assert polynomial_mmd_biased(x, y) == pytest.approx(polynomial_mmd_biased(y, x), rel=1e-11)
+
+
+def test_subsets_are_those_of_torch_fidelity() -> None:
+    found = kernel_distance_subsets(*uniform(), subsets=100, subset_size=200)
+    assert round(found.mean, 12) == 0.005441230817
+    assert found.sd == pytest.approx(0.001367360663, abs=1e-12)  # the last digit given is rounding of its own
+
+
+def test_few_subsets_of_many_rows_are_computed_one_by_one_with_the_same_numbers(monkeypatch) -> None:
+    x, y = uniform()
+    rows = []
+    inner = _kernel._polynomial
+    monkeypatch.setattr(_kernel, "_polynomial", lambda *a, **options: rows.append(len(a[0])) or inner(*a, **options))
+    few = kernel_distance_subsets(x, y, subsets=4, subset_size=50)
+    assert max(rows) == 50
+    picks = np.random.RandomState(2020)
+    pairs = [(picks.choice(500, 50, replace=False), picks.choice(400, 50, replace=False)) for _ in range(4)]
+    expected = [polynomial_mmd(x[a], y[b]) for a, b in pairs]
+    assert few.mean == pytest.approx(np.mean(expected), rel=1e-10)
+    assert few.sd == pytest.approx(np.std(expected), rel=1e-10)
+
+
+def test_the_mean_over_subsets_is_that_of_all_rows_within_its_error() -> None:
+    x, y = uniform()
+    found = kernel_distance_subsets(x, y, subsets=300, subset_size=100, seed=1)
+    assert found.mean == pytest.approx(polynomial_mmd(x, y), abs=4 * found.sd / np.sqrt(300))
+    whole = kernel_distance_subsets(x[:400], y, subsets=3, subset_size=400)
+    assert whole.mean == pytest.approx(polynomial_mmd(x[:400], y), rel=1e-10)
+    assert whole.sd == pytest.approx(0, abs=1e-12)
+
+
+def test_many_subsets_at_once_equal_one_after_the_other() -> None:
+    x, y = uniform()
+    rng = np.random.default_rng(0)
+    picks = [(rng.permutation(500)[:n], rng.permutation(400)[: n + 9]) for n in (2, 250, 100, 250, 250, 391)]
+    at_once = polynomial_mmd_of_subsets(x, y, [a for a, _ in picks], [b for _, b in picks])
+    assert at_once == pytest.approx([polynomial_mmd(x[a], y[b]) for a, b in picks], rel=1e-9)
+
+
+def test_subsets_that_cannot_be_drawn_are_refused() -> None:
+    x, y = uniform()
+    for size in (401, 1, 0):
+        with pytest.raises(UserError, match=f"subsets of {size} rows cannot be drawn .* of 2 to 400 rows"):
+            kernel_distance_subsets(x, y, subset_size=size)
+    with pytest.raises(UserError, match="0 subsets"):
+        kernel_distance_subsets(x, y, subsets=0, subset_size=9)
