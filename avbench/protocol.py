@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from avbench import recipe, registry
 from avbench.recipe import Strict
@@ -33,7 +33,8 @@ class Protocol(Strict):
         source: Paper or repository whose protocol it follows; not part of the id.
         metrics: Files in ``avbench/metrics``.
         frames: Frames per window.
-        fps: Frame rate every clip is brought to; None takes the frames of a clip one after another, at its own rate.
+        fps: Frame rate every clip is brought to; None, ``"own"`` in the file, takes the frames of a clip one after
+            another, at its own rate.
         size: Square picture size, pixels.
         fit: ``letterbox`` keeps the aspect and pads with black, ``crop`` keeps it and cuts the centre square,
             ``stretch`` does not keep it.
@@ -67,7 +68,7 @@ class Protocol(Strict):
     source: str = ""
     metrics: tuple[str, ...]
     frames: PositiveInt
-    fps: PositiveFloat | None
+    fps: Annotated[PositiveFloat | None, BeforeValidator(lambda value: None if value == "own" else value)]
     size: PositiveInt
     fit: Literal["letterbox", "crop", "stretch"] = "letterbox"
     resize: Resize = "bicubic"
