@@ -1,8 +1,7 @@
 """What every feature is: a name, what it needs of a clip, and `embed`, which turns a batch into rows of numbers.
 
 A feature file defines ``WEIGHT`` (its `avbench.weights.Weight`, or None) and ``class Feature`` on top of `VideoFeature`
-or `AudioFeature`. The checks of the input, the
-loading of weights and the shape of the answer are here, once.
+or `AudioFeature`. The checks of the input, the loading of weights and the shape of the answer are here, once.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -42,8 +41,11 @@ class Embedding(NamedTuple):
     owner: NDArray[np.int64]
 
 
-class Feature(ABC):
-    """An embedding of clips.
+class Feature(nn.Module, ABC):
+    """An embedding of clips: a module whose call is the network alone, on the input its reference implementation takes.
+
+    `embed` is what scores use: it prepares decoded clips, checks them and says whose row is whose. The module is ready
+    when it is made and never trains: `train` does not change it, its parameters ask for no gradient.
 
     Attributes:
         name: The file's name.
@@ -58,6 +60,9 @@ class Feature(ABC):
         published: True when the numbers are what the name promises: the published weights, checked, or none needed.
             A score that bears a published name (FVD, FAD) must refuse a feature where this is False.
         settings: Every choice that changes the numbers, for the protocol id.
+        batch_dependent: True where a row depends on the clips around it in the batch. Such a feature is given batches
+            of exactly ``batch_size`` clips in order (the last may be smaller), and its rows are not kept per clip.
+        batch_size: Clips per batch of a feature that depends on it; None for all others.
     """
 
     name: ClassVar[str]
@@ -66,11 +71,17 @@ class Feature(ABC):
     fps: ClassVar[float | None] = None
     sample_rate_hz: ClassVar[int | None] = None
     min_frames: ClassVar[int | None] = None
-    min_samples: ClassVar[int | None] = None
+    min_samples: int | None = None
     weight: ClassVar[Weight | None] = None
+    batch_dependent: bool = False
+    batch_size: int | None = None
+    _place: Tensor
 
     def __init__(self, weights: WeightSource = None, device: str | torch.device = "cpu") -> None:
-        self.device = usable_device(device)
+        super().__init__()
+        self.training = False
+        # follows the module to whatever device it is moved to, also where there is no other tensor
+        self.register_buffer("_place", torch.empty(0, device=usable_device(device)), persistent=False)
         self.settings: dict[str, str | int | float] = {}
         self.weights_sha256: str | None = None
         self.published = True
@@ -78,13 +89,32 @@ class Feature(ABC):
             if weights is not None:
                 raise UserError(f"feature {self.name} computes without weights; leave them out")
             return
-        tensors, self.weights_sha256, self.published = _tensors(self.weight, weights)
-        self.network = assemble(self.name, self.architecture, tensors).to(self.device)
+        tensors, self.weights_sha256, self.published = read_weights(self.weight, weights)
+        self.network = assemble(self.name, self.architecture, self.select(tensors)).to(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._place.device
+
+    def train(self, mode: bool = True) -> Self:
+        """Does nothing: a network that measures stays as it was made, also inside a model that is being trained."""
+        return self
 
     @staticmethod
     def architecture() -> nn.Module:
-        """The network without its weights; features that have weights define it."""
+        """The network without its weights, with the tensors of the published file; for features that have weights."""
         raise NotImplementedError
+
+    @staticmethod
+    def select(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The tensors of the network among those of the file; all of them, unless a feature knows better."""
+        return tensors
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The network's answer to the input its reference implementation takes; without a network, to `embed`'s."""
+        answer: Tensor = self._embed(x) if self.weight is None else self.network(x)
+        return answer
 
     def embed(self, batch: NDArray[Any] | Tensor) -> Embedding:
         """Describe a batch of clips of one length.
@@ -140,7 +170,9 @@ class AudioFeature(Feature):
 
     modality = "audio"
     sample_rate_hz: ClassVar[int]
-    min_samples: ClassVar[int]
+    min_samples: int
+    resampler: Literal["kaiser_best", "sinc_hann"] = "kaiser_best"
+    """How sound of another rate is brought to this one; see `avbench.features._clips.to_rate`."""
 
     def _check(self, clips: Tensor) -> None:
         if clips.ndim != 2 or not clips.is_floating_point():
@@ -202,7 +234,7 @@ def exact_float32() -> Iterator[None]:
         yield
 
 
-def _tensors(weight: Weight, source: WeightSource) -> tuple[Mapping[str, Tensor], str, bool]:
+def read_weights(weight: Weight, source: WeightSource) -> tuple[Mapping[str, Tensor], str, bool]:
     """The tensors, their digest, and whether they are the published ones."""
     if source is None:
         path = weights_store.locate(weight)

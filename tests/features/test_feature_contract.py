@@ -130,6 +130,26 @@ def test_what_is_not_a_batch_of_clips_is_refused(name: str, seeded: Seeded) -> N
             feature.embed(batch)
 
 
+@pytest.mark.parametrize("name", RUNNING)
+def test_it_is_a_module_that_never_trains(name: str, seeded: Seeded) -> None:
+    feature = seeded(name)
+    assert isinstance(feature, torch.nn.Module)
+    host = torch.nn.Sequential(feature).train()
+    assert host.training
+    assert not any(module.training for module in feature.modules())
+    assert not any(parameter.requires_grad for parameter in feature.parameters())
+    assert feature.device == torch.device("cpu")
+    for attribute in ("fps", "sample_rate_hz", "dim", "settings", "weights_sha256"):
+        assert hasattr(feature, attribute)
+    assert (feature.batch_size is None) is (not feature.batch_dependent)
+
+
+@pytest.mark.parametrize("name", WITHOUT_WEIGHTS)
+def test_called_without_a_network_it_gives_its_rows(name: str, embedded: Embedded) -> None:
+    batch, (values, _) = embedded(name)
+    np.testing.assert_allclose(features.load(name)(torch.from_numpy(batch)).float(), values)
+
+
 @pytest.mark.parametrize("name", HEARING)
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 def test_sound_that_is_not_finite_is_refused(name: str, poison: float, seeded: Seeded) -> None:

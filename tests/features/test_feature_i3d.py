@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from avbench import features
-from avbench.errors import UserError, WeightsMissing
-from avbench.features import i3d
+from avbench.errors import MediaError, UserError, WeightsMissing
+from avbench.features import _i3d_network as i3d_network, i3d
 from avbench.features._base import Feature, assemble
 from avbench.workspace import file_sha256
 
@@ -34,7 +34,7 @@ def test_logits_agree_with_the_reference(frames: int, seeded: Seeded, golden: Ca
     rng = np.random.Generator(np.random.PCG64(100 + frames))
     x = torch.from_numpy((rng.random((1, 3, frames, 224, 224)) * 2 - 1).astype(np.float32))
     with torch.inference_mode():
-        logits = seeded("i3d").network(x).numpy()
+        logits = seeded("i3d")(x).numpy()
     assert np.abs(logits - expected).max() < 1e-4 * expected.std()
 
 
@@ -57,7 +57,7 @@ def test_logits_of_a_second_set_of_weights(seeded_state: Callable[[str], dict[st
             state[key] = torch.from_numpy((rng.standard_normal(shape) * scale).astype(np.float32))
         else:
             state[key] = torch.full(shape, float(key.endswith(("bn.weight", "running_var")))).to(state[key].dtype)
-    network = assemble("i3d", i3d.InceptionI3D, state)
+    network = assemble("i3d", i3d_network.InceptionI3D, state)
     for frames, (first, mean, std) in PINS.items():
         x = (np.random.RandomState(1).rand(2, 3, frames, 224, 224) * 2 - 1).astype(np.float32)
         x = x[:1] if mean is None else x
@@ -70,7 +70,7 @@ def test_logits_of_a_second_set_of_weights(seeded_state: Callable[[str], dict[st
 
 def test_logits_are_averaged_over_the_temporal_cells() -> None:
     """With one weight of 1 behind the pool, the answer is the plain mean of the two cells of 17 frames."""
-    network = i3d.InceptionI3D()
+    network = i3d_network.InceptionI3D()
     torch.nn.init.zeros_(network.logits.conv3d.weight)
     torch.nn.init.zeros_(network.logits.conv3d.bias)
     network.logits.conv3d.weight.data[5, 0] = 1
@@ -99,7 +99,7 @@ def test_logits_are_averaged_over_the_temporal_cells() -> None:
 )
 def test_padding_is_tensorflows_same(size: int, kernel: int, stride: int, front: int, behind: int) -> None:
     x = torch.ones(1, 1, 1, 1, size)
-    padded = i3d.same_pad(x, (1, 1, kernel), (1, 1, stride)).flatten()
+    padded = i3d_network.same_pad(x, (1, 1, kernel), (1, 1, stride)).flatten()
     expected = [0] * front + [1] * size + [0] * behind
     assert padded.tolist() == expected
 
@@ -148,12 +148,89 @@ def test_crop_keeps_the_aspect_and_the_middle_and_stretch_keeps_everything(
     assert (cropped == 1).all()
     np.testing.assert_allclose(stretched[0, 0, 0, :, 0], -1)
     assert stretched.mean() == pytest.approx(0, abs=1e-5)
-    assert (seeded("i3d").settings, stretching.settings) == ({"resize": "crop"}, {"resize": "stretch"})
+    assert [f.settings["resize"] for f in (seeded("i3d"), stretching)] == ["crop", "stretch"]
+    assert seeded("i3d").settings["precision"] == "float32"
 
 
-def test_an_unknown_resize_is_refused() -> None:
-    with pytest.raises(UserError, match="resize is crop or stretch, not 'letterbox'"):
-        features.load("i3d", resize="letterbox")
+def test_tensorflow_1_reads_without_half_pixel_centres(seeded_state: Callable[[str], dict[str, Tensor]]) -> None:
+    """From 64 to 224 pixels, output i reads at 64 i / 224: a ramp becomes that ramp, flat behind its last pixel."""
+    feature = features.load("i3d", seeded_state("i3d"), resize="tf1")
+    ramp = np.arange(64, dtype=np.uint8) * 4
+    clip = np.zeros((1, 1, 64, 64, 3), np.uint8)
+    clip[0, 0, :, :, 0], clip[0, 0, :, :, 1] = ramp, ramp[:, None]
+    seen = (feature.preprocess(torch.from_numpy(clip))[0, :, 0].numpy() + 1) * 127.5
+    expected = np.minimum(np.arange(224) * 64 / 224, 63) * 4
+    np.testing.assert_allclose(seen[0], np.broadcast_to(expected, (224, 224)), atol=1e-4)
+    np.testing.assert_allclose(seen[1], np.broadcast_to(expected[:, None], (224, 224)), atol=1e-4)
+    same = np.random.default_rng(0).integers(0, 256, (1, 1, 224, 224, 3), dtype=np.uint8)
+    np.testing.assert_allclose(
+        feature.preprocess(torch.from_numpy(same))[0, :, 0].permute(1, 2, 0) * 127.5 + 127.5, same[0, 0], atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(("size", "scale"), [((48, 64), (48 / 224, 64 / 224)), ((448, 300), (2, 300 / 224))])
+def test_tensorflow_1_keeps_no_aspect(size: tuple[int, int], scale: tuple[float, float]) -> None:
+    """Against a plain loop over output pixels."""
+    frame = np.random.default_rng(1).uniform(0, 1, size)
+    seen = i3d.legacy_bilinear(torch.from_numpy(frame)[None, None]).numpy()[0, 0]
+    for row, column in [(0, 0), (5, 200), (223, 223), (100, 7)]:
+        y, x = row * scale[0], column * scale[1]
+        top, left = int(y), int(x)
+        below, right = min(top + 1, size[0] - 1), min(left + 1, size[1] - 1)
+        upper = frame[top, left] * (1 - x + left) + frame[top, right] * (x - left)
+        lower = frame[below, left] * (1 - x + left) + frame[below, right] * (x - left)
+        assert seen[row, column] == pytest.approx(upper * (1 - y + top) + lower * (y - top), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"resize": "letterbox"}, "resize is crop, stretch or tf1, not 'letterbox'"),
+        ({"precision": "half"}, "precision is float32 or bfloat16, not 'half'"),
+    ],
+)
+def test_an_unknown_choice_is_refused(option: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        features.load("i3d", **option)
+
+
+@pytest.mark.parametrize("kernel", [(1, 3, 3), (3, 3, 3), (2, 2, 2)])
+@pytest.mark.parametrize("stride", [(1, 2, 2), (2, 2, 2), (1, 1, 1)])
+@pytest.mark.parametrize("size", [(5, 8, 7), (2, 1, 3), (16, 4, 4)])
+def test_the_pool_is_torchs_over_a_border_that_never_wins(
+    kernel: tuple[int, int, int], stride: tuple[int, int, int], size: tuple[int, int, int]
+) -> None:
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, *size)).astype(np.float32)) - 3
+    padded = i3d_network.same_pad(x + 100, kernel, stride) - 100  # zeros become -100
+    expected = torch.nn.functional.max_pool3d(padded, kernel, stride)
+    before = x.clone()
+    pooled = i3d_network.SamePool(kernel, stride)(x)
+    np.testing.assert_allclose(pooled, expected, rtol=0, atol=2e-5)
+    assert torch.equal(x, before), "the input is left alone"
+
+
+def test_a_pool_that_must_be_differentiable_gives_the_same() -> None:
+    x = torch.from_numpy(np.random.default_rng(0).random((1, 2, 5, 6, 7)).astype(np.float32))
+    pool = i3d_network.SamePool((3, 3, 3), (2, 2, 2))
+    with_gradient = pool(x.clone().requires_grad_())
+    assert torch.equal(with_gradient.detach(), pool(x))
+    with_gradient.sum().backward()
+
+
+def test_the_module_takes_what_the_reference_takes_and_refuses_8_frames(seeded: Seeded) -> None:
+    with pytest.raises(MediaError, match="a clip of 8 frames is too short, it needs 9"):
+        seeded("i3d")(torch.zeros(1, 3, 8, 224, 224))
+
+
+@pytest.mark.slow
+def test_bfloat16_is_near_and_says_so(seeded_state: Callable[[str], dict[str, Tensor]], seeded: Seeded) -> None:
+    feature = features.load("i3d", seeded_state("i3d"), precision="bfloat16")
+    assert feature.settings == {"resize": "crop", "precision": "bfloat16"}
+    batch = np.random.default_rng(0).integers(0, 256, (2, 9, 32, 32, 3), dtype=np.uint8)
+    exact, near = seeded("i3d").embed(batch).values, feature.embed(batch).values
+    assert near.dtype == np.float32
+    off = np.abs(near - exact).max() / exact.std()
+    assert 1e-5 < off < 0.05
 
 
 def test_a_file_of_weights_is_published_only_if_its_digest_is(
