@@ -17,7 +17,14 @@ Option = bool | int | float | str
 """A value of a feature's or an estimator's option."""
 
 Resize = Literal[
-    "bicubic", "bilinear", "area", "torch-bicubic", "torch-bicubic-plain", "torch-bilinear", "torch-bilinear-plain"
+    "bicubic",
+    "bilinear",
+    "area",
+    "torch-bicubic",
+    "torch-bicubic-plain",
+    "torch-bilinear",
+    "torch-bilinear-plain",
+    "torch-bilinear-floor",
 ]
 """How a picture is brought to the protocol's size."""
 
@@ -39,7 +46,8 @@ class Protocol(Strict):
         fit: ``letterbox`` keeps the aspect and pads with black, ``crop`` keeps it and cuts the centre square,
             ``stretch`` does not keep it.
         resize: Interpolation of that resize. ``bicubic``, ``bilinear`` and ``area`` are swscale's; those that begin
-            with ``torch-`` are torch's (as torchvision has them), with antialiasing unless ``-plain`` ends the name.
+            with ``torch-`` are torch's (as torchvision has them), with antialiasing unless ``-plain`` ends the name,
+            rounded to whole levels unless ``-floor`` ends it.
         sample_rate_hz: Mono audio rate every clip is brought to before a feature resamples it to its own.
         channel: ``mean`` mixes the channels to mono, ``first`` takes the left one alone.
         sound_s: Seconds of sound taken from the beginning of the window, with silence behind where there is less; None
@@ -95,7 +103,9 @@ class Protocol(Strict):
         """
         rate = self.fps or fps
         if not rate:
-            raise ValueError(f"protocol {self.name} takes clips at their own rate; its windows have no length of their own")
+            raise ValueError(
+                f"protocol {self.name} takes clips at their own rate; its windows have no length of their own"
+            )
         return self.frames / rate
 
     def n_samples(self, fps: float | None = None) -> int:
