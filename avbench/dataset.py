@@ -20,6 +20,25 @@ CARD_NAME = "DATASET.json"
 INDEX_NAME = "index.parquet"
 
 
+DATASETS = Path("datasets")
+"""Where datasets are built unless the user says otherwise."""
+
+
+def find_dataset(name: str) -> Path:
+    """Folder of a dataset: a path, or a name below ``datasets/``.
+
+    Raises:
+        UserError: Neither; says how to build it.
+    """
+    for candidate in (Path(name), DATASETS / name):
+        if is_dataset(candidate):
+            return candidate
+    raise UserError(
+        f"{name}: is no finished dataset (looked for {Path(name) / 'shards' / 'DATASET.json'} and below {DATASETS}/); "
+        f"build it with `avbench build-dataset {Path(name).name}`"
+    )
+
+
 def is_dataset(root: Path) -> bool:
     """True when ``root`` holds a finished dataset."""
     return (root / "shards" / CARD_NAME).is_file()

@@ -10,50 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
-from avbench import parallel, protocol as protocols, provenance, recipe as recipes, registry, scoring, workspace
+from avbench import parallel, protocol as protocols, recipe as recipes, registry, scoring, workspace
 from avbench.baselines import _base
-from avbench.dataset import is_dataset
+from avbench.cache import FeatureCache
+from avbench.dataset import find_dataset
 from avbench.errors import UserError
-from avbench.leaderboard import page, records
-from avbench.leaderboard.records import DatasetRef, Environment, ProtocolRef, ResultRecord
+from avbench.leaderboard.records import ResultRecord
 from avbench.progress import SILENT, Reporter
 from avbench.recipe import BaselineRecipe
-from avbench.scoring import ScoreResult
+from avbench.scored import SHOWN_CLIPS, pick_device, publish, write_record
 from avbench.training import checkpoint
 from avbench.training.loop import edge_losses, read_log
-
-DATASETS = Path("datasets")
-SHOWN_CLIPS = 4
-DEFAULT_PROTOCOL = "mmdiffusion"
-
-
-def find_dataset(name: str) -> Path:
-    """Folder of a dataset: a path, or a name below ``datasets/``.
-
-    Raises:
-        UserError: Neither; says how to build it.
-    """
-    for candidate in (Path(name), DATASETS / name):
-        if is_dataset(candidate):
-            return candidate
-    raise UserError(
-        f"{name}: is no finished dataset (looked for {Path(name) / 'shards' / 'DATASET.json'} and below {DATASETS}/); "
-        f"build it with `avbench build-dataset {Path(name).name}`"
-    )
-
-
-def pick_device(name: str | None) -> torch.device:
-    """The device asked for, or CUDA when there is one.
-
-    Raises:
-        UserError: No such device on this machine.
-    """
-    from avbench.features._base import usable_device
-
-    return usable_device(name) if name else _base.default_device()
 
 
 @dataclass
@@ -131,22 +100,26 @@ class Run:
         return folder
 
     def score(self, workers: int | None) -> ResultRecord:
-        """Score the samples against the dataset and write ``result.json``."""
+        """Score the samples against the dataset; write the result and its page into the run's folder."""
         protocol = protocols.load(self.recipe.protocol)
-        result = scoring.score(
-            self.folder / "samples",
-            self._dataset(),
-            protocol,
-            workers=workers or parallel.default_workers(),
-            device=str(self.device),
-            reporter=self.reporter,
-        )
+        with FeatureCache(reporter=self.reporter) as cache:
+            result = scoring.score(
+                self.folder / "samples",
+                self._dataset(),
+                protocol,
+                workers=workers or parallel.default_workers(),
+                device=str(self.device),
+                cache=cache,
+                reporter=self.reporter,
+            )
         training, sampling = self._training(), self._sampling()
         return write_record(
             self.folder,
             result,
             protocol,
+            self.folder / "samples",
             device=str(self.device),
+            reporter=self.reporter,
             model=self.recipe.baseline,
             preset=self.recipe.preset,
             baseline=self.recipe.baseline,
@@ -183,16 +156,6 @@ class Run:
         publish(record, leaderboard, clips, read_log(self.folder / "log.jsonl"), self.reporter)
 
 
-def publish(
-    record: ResultRecord, leaderboard: Path, clips: list[Path], losses: list[dict[str, float]], reporter: Reporter
-) -> None:
-    """Save a record and its media, and rebuild the page."""
-    records.save(record, leaderboard)
-    page.attach_media(record, leaderboard, clips, losses)
-    for path in page.build(leaderboard):
-        reporter.note(f"wrote {path}")
-
-
 def _recipe_path(baseline: str, preset: str) -> Path:
     """Recipe file of a baseline's preset, or the user's own file."""
     if preset.endswith(".toml"):
@@ -201,87 +164,3 @@ def _recipe_path(baseline: str, preset: str) -> Path:
     if preset not in known:
         raise registry.unknown("preset", preset, known)
     return recipes.find("baselines", f"{baseline}-{preset}")
-
-
-def write_record(
-    folder: Path, result: ScoreResult, protocol: protocols.Protocol, *, device: str, model: str, **about: Any
-) -> ResultRecord:
-    """Write ``result.json`` and ``per_clip.parquet`` into ``folder`` and return the record.
-
-    Args:
-        folder: Where.
-        result: The numbers.
-        protocol: How they were made.
-        device: Where networks ran.
-        model: Name in the table.
-        about: Further fields of `ResultRecord` (preset, training, seconds...).
-    """
-    record = ResultRecord(
-        model=model,
-        dataset=DatasetRef(**result.reference),
-        protocol=ProtocolRef(
-            id=protocol.id, name=protocol.name, sha256=protocol.sha256, settings=protocol.model_dump(mode="json")
-        ),
-        scores=result.scores,
-        n_asked=result.n_asked,
-        n_used=result.n_used,
-        failed=result.failed,
-        weights=result.weights,
-        command=provenance.command_line(),
-        commit=provenance.git_commit(),
-        environment=Environment(**provenance.environment(device)),
-        created_at=provenance.utc_now(),
-        **about,
-    )
-    workspace.write_json(folder / "result.json", record.model_dump(mode="json"))
-    with workspace.publish(folder / "per_clip.parquet") as temporary:
-        pd.DataFrame(result.per_clip).to_parquet(temporary, index=False)
-    return record
-
-
-def score_folder(
-    outputs: Path,
-    reference: str | None = None,
-    protocol: str | None = None,
-    *,
-    model: str | None = None,
-    device: str | None = None,
-    workers: int | None = None,
-    leaderboard: Path | None = None,
-    reporter: Reporter = SILENT,
-) -> ResultRecord:
-    """Score any folder of clips and write the record beside them.
-
-    The samples of a run of avbench know their reference and protocol: those of the run, unless others are given.
-
-    Raises:
-        UserError: No reference, or whatever is wrong with folder, reference or protocol.
-    """
-    made, preset = outputs.resolve().parent / "recipe.json", ""
-    if made.is_file() and (outputs / "samples.json").is_file():
-        recipe = recipes.parse(workspace.read_json(made), BaselineRecipe, str(made))
-        reference, protocol = reference or recipe.dataset, protocol or recipe.protocol
-        if model is None:
-            model, preset = recipe.baseline, recipe.preset
-    rules = protocols.load(protocol or DEFAULT_PROTOCOL)
-    where = pick_device(device)
-    if reference is None:
-        raise UserError(f"{outputs}: give the clips to compare with: --reference DATASET or --reference FOLDER")
-    folder = Path(reference)
-    place = folder if folder.is_dir() else find_dataset(reference)
-    result = scoring.score(
-        outputs, place, rules, workers=workers or parallel.default_workers(), device=str(where), reporter=reporter
-    )
-    record = write_record(
-        outputs,
-        result,
-        rules,
-        model=model or outputs.resolve().name,
-        preset=preset,
-        device=str(where),
-        seconds={"score": round(result.seconds, 2)},
-    )
-    if leaderboard is not None:
-        clips = sorted(p for p in outputs.iterdir() if p.suffix in (".mp4", ".webm"))[:SHOWN_CLIPS]
-        publish(record, leaderboard, clips, [], reporter)
-    return record

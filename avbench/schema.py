@@ -7,7 +7,7 @@ are three different things and have three different types.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from avbench.errors import UserError
@@ -174,6 +174,8 @@ class Score:
         floor_kind: What ``floor`` is.
         reason: Why there is no value; empty otherwise.
         warnings: What a reader must know before using the number.
+        details: Further numbers of the estimate by name, such as ``r2`` of an extrapolation or ``codec_floor``: what
+            real clips score after the codec that made the clips.
     """
 
     metric: str
@@ -186,3 +188,4 @@ class Score:
     floor_kind: str = ""
     reason: str = ""
     warnings: tuple[str, ...] = ()
+    details: dict[str, float] = field(default_factory=dict)

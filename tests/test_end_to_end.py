@@ -12,7 +12,8 @@ import pytest
 from avbench.curate.build import Build
 from avbench.dataset import dataset_card, load_index
 from avbench.leaderboard import records
-from avbench.runs import Run, score_folder
+from avbench.runs import Run
+from avbench.scored import score_folder
 from avbench.training.loop import read_log
 from benchmarks import real_line
 

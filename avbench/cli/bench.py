@@ -1,4 +1,4 @@
-"""Commands that train, sample, score and rank."""
+"""Commands that train, sample and rank."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def run_baseline(
         avbench run-baseline mmdiffusion --preset paper --dataset concerts --device cuda
     """
     from avbench.cli.console import ConsoleReporter
+    from avbench.cli.score import show_scores
     from avbench.runs import Run
 
     reporter = ConsoleReporter()
@@ -53,7 +54,7 @@ def run_baseline(
     run.sample()
     record = run.score(workers)
     run.publish(record, leaderboard)
-    _show_scores(record)
+    show_scores(record)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -103,75 +104,6 @@ def sample(
 
     run = Run.open(baseline, preset, dataset=None, out=out, steps=None, n=n, device=device, reporter=ConsoleReporter())
     run.sample()
-
-
-@app.command(rich_help_panel=PANEL)
-def score(
-    outputs: Annotated[
-        Path, typer.Argument(help="Folder of generated clips (.mp4 .webm .mkv .mov with sound, or .npz).")
-    ],
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            help="Dataset (folder or name below datasets/), or a folder of real clips. Default, for samples of a run: "
-            "the dataset it was trained on."
-        ),
-    ] = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(help="`avbench list protocols`, or a .toml file. Default: the run's, else mmdiffusion."),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Name of the model in the record. Default: the folder's name.")
-    ] = None,
-    device: Device = None,
-    workers: Workers = None,
-    leaderboard: Annotated[
-        Path | None, typer.Option(help="Also publish the record to this leaderboard folder.")
-    ] = None,
-) -> None:
-    """Score a folder of clips against a reference; writes result.json and per_clip.parquet beside the clips.
-
-    Examples:
-
-        avbench score runs/mmdiffusion-tiny/samples
-
-        avbench score outputs/ --reference real/ --model mine --leaderboard leaderboard
-    """
-    from avbench.cli.console import ConsoleReporter
-    from avbench.runs import score_folder
-
-    record = score_folder(
-        outputs,
-        reference,
-        protocol,
-        model=model,
-        device=device,
-        workers=workers,
-        leaderboard=leaderboard,
-        reporter=ConsoleReporter(),
-    )
-    _show_scores(record)
-
-
-def _show_scores(record: object) -> None:
-    from avbench.cli.console import console
-    from avbench.leaderboard.records import ResultRecord
-
-    assert isinstance(record, ResultRecord)
-    out = console()
-    out.print(f"protocol {record.protocol.id}   N used {record.n_used} of {record.n_asked} asked", markup=False)
-    for item in record.scores:
-        if item.value is None:
-            out.print(f"{item.metric:<10} -          {item.reason}", markup=False)
-            continue
-        low, high = item.interval or (float("nan"), float("nan"))
-        floor = f"   {item.floor_kind}: {item.floor:.4g}" if item.floor is not None else ""
-        out.print(f"{item.metric:<10} {item.value:<10.4g} 95% [{low:.4g}, {high:.4g}]{floor}", markup=False)
-    for warning in dict.fromkeys(w for item in record.scores for w in item.warnings):
-        out.print(f"note: {warning}", markup=False, style="dim")
-    for name, reason in list(record.failed.items())[:10]:
-        out.print(f"failed {name}: {reason}", markup=False, style="dim")
 
 
 leaderboard_app = typer.Typer(help="Tables of results.", no_args_is_help=True)

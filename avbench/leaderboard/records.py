@@ -156,6 +156,7 @@ class ResultRecord(BaseModel):
         failed: Clips that could not be scored, with the reason.
         dropped: Clips set aside by a rule of the protocol, with the reason.
         weights: Feature network to sha256 of the weights that were used.
+        memorisation: Feature to how near the clips lie to the training set; see `avbench.metrics.Memorisation`.
         training: How it was trained, or None when avbench did not train it.
         sampling: How it was sampled, or None when avbench did not sample it.
         recipe: The resolved baseline recipe.
@@ -184,6 +185,7 @@ class ResultRecord(BaseModel):
     failed: dict[str, str] = {}
     dropped: dict[str, str] = {}
     weights: dict[str, str] = {}
+    memorisation: dict[str, dict[str, float]] = {}
     training: Training | None = None
     sampling: Sampling | None = None
     recipe: dict[str, JsonValue] = {}
@@ -235,7 +237,7 @@ def _check_score(score: Score) -> None:
         raise ValueError(f"score {score.metric}: give either a value or the reason why it is absent")
     if score.n_used > score.n_asked:
         raise ValueError(f"score {score.metric}: n_used = {score.n_used} is more than n_asked = {score.n_asked}")
-    numbers = [score.value, score.floor, *(score.interval or ())]
+    numbers = [score.value, score.floor, *(score.interval or ()), *score.details.values()]
     if any(number is not None and not math.isfinite(number) for number in numbers):
         raise ValueError(f"score {score.metric}: a number is not finite")
     if score.interval and score.interval[0] > score.interval[1]:

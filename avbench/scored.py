@@ -1,0 +1,236 @@
+"""A score on disk: the record, the per-clip table, the feature rows and the page that shows them.
+
+result.json  per_clip.parquet  features.safetensors  report.html, beside the clips or in the folder of the run
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from avbench import (
+    inputs,
+    parallel,
+    protocol as protocols,
+    provenance,
+    recipe as recipes,
+    scoring,
+    statistics,
+    workspace,
+)
+from avbench.cache import FeatureCache
+from avbench.dataset import find_dataset
+from avbench.errors import UserError
+from avbench.features._base import usable_device
+from avbench.leaderboard import page, records
+from avbench.leaderboard.records import DatasetRef, Environment, ProtocolRef, ResultRecord
+from avbench.progress import SILENT, Reporter
+from avbench.protocol import Protocol
+from avbench.recipe import BaselineRecipe
+from avbench.scoring import Scorer, ScoreResult
+
+DEFAULT_PROTOCOL = "avbench-v1"
+SHOWN_CLIPS = 4
+RESULT_NAME = "result.json"
+PER_CLIP_NAME = "per_clip.parquet"
+FEATURES_NAME = "features.safetensors"
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The device asked for, or CUDA when there is one.
+
+    Raises:
+        UserError: No such device on this machine.
+    """
+    return usable_device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def find_reference(name: str) -> Path:
+    """A folder, a file of statistics, or the name of a dataset.
+
+    Raises:
+        UserError: None of these.
+    """
+    place = Path(name)
+    if place.is_dir() or (place.suffix == statistics.SUFFIX and place.is_file()):
+        return place
+    if place.suffix == statistics.SUFFIX:
+        raise UserError(
+            f"{place}: there is no such file; make it with `avbench reference build REFERENCE --out {place}`"
+        )
+    return find_dataset(name)
+
+
+def write_record(
+    folder: Path,
+    result: ScoreResult,
+    protocol: Protocol,
+    outputs: Path,
+    *,
+    device: str,
+    model: str,
+    reporter: Reporter = SILENT,
+    **about: Any,
+) -> ResultRecord:
+    """Write the record, the per-clip table, the rows and the page into ``folder`` and return the record.
+
+    Args:
+        folder: Where.
+        result: The numbers.
+        protocol: How they were made.
+        outputs: The clips that were scored.
+        device: Where networks ran.
+        model: Name in the table.
+        reporter: Told where the page is.
+        about: Further fields of `ResultRecord` (preset, training, seconds...).
+    """
+    record = ResultRecord(
+        model=model,
+        dataset=DatasetRef(**result.reference),
+        protocol=ProtocolRef(
+            id=protocol.id, name=protocol.name, sha256=protocol.sha256, settings=protocol.model_dump(mode="json")
+        ),
+        scores=result.scores,
+        n_asked=result.n_asked,
+        n_used=result.n_used,
+        failed=result.failed,
+        weights=result.weights,
+        memorisation=result.memorisation,
+        command=provenance.command_line(),
+        commit=provenance.git_commit(),
+        environment=Environment(**provenance.environment(device)),
+        created_at=provenance.utc_now(),
+        **about,
+    )
+    statistics.save(folder / FEATURES_NAME, {"generated": result.generated, "reference": result.real}, result.header)
+    with workspace.publish(folder / PER_CLIP_NAME) as temporary:
+        pd.DataFrame(result.per_clip).to_parquet(temporary, index=False)
+    from avbench.leaderboard import report
+
+    items, _ = inputs.outputs(outputs, protocol)
+    shown = report.write_report(folder, record, result.per_clip, items, protocol)
+    workspace.write_json(folder / RESULT_NAME, record.model_dump(mode="json"))
+    reporter.note(f"report     {shown}")
+    return record
+
+
+def score_folder(
+    outputs: Path,
+    reference: str | None = None,
+    protocol: str | None = None,
+    *,
+    training_set: str | None = None,
+    reconstructions: Path | None = None,
+    model: str | None = None,
+    device: str | None = None,
+    workers: int | None = None,
+    use_cache: bool = True,
+    leaderboard: Path | None = None,
+    reporter: Reporter = SILENT,
+) -> ResultRecord:
+    """Score any folder of clips and write the record beside them.
+
+    The samples of a run of avbench know their reference and protocol: those of the run, unless others are given.
+
+    Raises:
+        UserError: No reference, or whatever is wrong with folder, reference or protocol.
+    """
+    made, preset = outputs.resolve().parent / "recipe.json", ""
+    if made.is_file() and (outputs / "samples.json").is_file():
+        recipe = recipes.parse(workspace.read_json(made), BaselineRecipe, str(made))
+        reference, protocol = reference or recipe.dataset, protocol or recipe.protocol
+        if model is None:
+            model, preset = recipe.baseline, recipe.preset
+    rules = protocols.load(protocol or DEFAULT_PROTOCOL)
+    where = pick_device(device)
+    if reference is None:
+        raise UserError(f"{outputs}: give the clips to compare with: --reference DATASET, FOLDER or FILE.safetensors")
+    if not outputs.is_dir():
+        raise UserError(f"{outputs}: there is no such folder")
+    cache = FeatureCache(reporter=reporter) if use_cache else None
+    try:
+        result = scoring.score(
+            outputs,
+            find_reference(reference),
+            rules,
+            training_set=find_reference(training_set) if training_set else None,
+            reconstructions=reconstructions,
+            workers=workers or parallel.default_workers(),
+            device=str(where),
+            cache=cache,
+            reporter=reporter,
+        )
+    finally:
+        if cache is not None:
+            cache.close()
+    record = write_record(
+        outputs,
+        result,
+        rules,
+        outputs,
+        model=model or outputs.resolve().name,
+        preset=preset,
+        device=str(where),
+        seconds={"score": round(result.seconds, 2)},
+        reporter=reporter,
+    )
+    if leaderboard is not None:
+        clips = sorted(p for p in outputs.iterdir() if p.suffix in (".mp4", ".webm"))[:SHOWN_CLIPS]
+        publish(record, leaderboard, clips, [], reporter)
+    return record
+
+
+def publish(
+    record: ResultRecord, leaderboard: Path, clips: list[Path], losses: list[dict[str, float]], reporter: Reporter
+) -> None:
+    """Save a record and its media, and rebuild the page."""
+    records.save(record, leaderboard)
+    page.attach_media(record, leaderboard, clips, losses)
+    for path in page.build(leaderboard):
+        reporter.note(f"wrote {path}")
+
+
+def build_reference(
+    reference: str,
+    protocol: str,
+    out: Path | None = None,
+    *,
+    device: str | None = None,
+    workers: int | None = None,
+    reporter: Reporter = SILENT,
+) -> Path:
+    """Measure a reference once, for scores that then need neither its media nor its decoding.
+
+    Args:
+        reference: A dataset or a folder of real clips.
+        protocol: Name or file.
+        out: File to write; by default ``<reference>-<protocol id>.safetensors`` here.
+        device: Where networks run.
+        workers: Processes.
+        reporter: Progress.
+
+    Raises:
+        UserError: Whatever is wrong with reference, protocol or file name.
+    """
+    rules, begun = protocols.load(protocol), time.monotonic()
+    place = find_reference(reference)
+    if place.suffix == statistics.SUFFIX:
+        raise UserError(f"{place}: is a file of statistics already; give the dataset or folder it was made from")
+    path = out or Path(f"{place.resolve().name}-{rules.id}{statistics.SUFFIX}")
+    if path.suffix != statistics.SUFFIX:
+        raise UserError(f"{path}: the file of statistics must end in {statistics.SUFFIX}")
+    with FeatureCache(reporter=reporter) as cache:
+        scorer = Scorer(rules, workers or parallel.default_workers(), str(pick_device(device)), cache, reporter)
+        side, about, _ = scorer.reference(place)
+    for reason in scorer.missing.values():
+        reporter.warn(f"left out: {reason}")
+    statistics.save(path, {"reference": side}, statistics.header(rules, about, scorer.weights, scorer.missing))
+    reporter.note(
+        f"reference  {side.distinct} windows of {about['name']} for {rules.id} "
+        f"({time.monotonic() - begun:.1f} s), {path}"
+    )
+    return path
