@@ -27,7 +27,7 @@ Kind = Literal["video", "audio"]
 # an ANSI film (tty); single pictures are no video.
 _FORMATS = (
     "mov,mp4,m4a,3gp,matroska,webm,ogg,avi,mpegts,mpeg,flv,asf,nut,mxf,rm,dv,wtv,ivf,"
-    "wav,w64,mp3,flac,aac,aiff,caf,ac3,eac3,dts,ape,wv,amr"
+    "gif,wav,w64,mp3,flac,aac,aiff,caf,ac3,eac3,dts,ape,wv,amr"
 )
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 
@@ -76,7 +76,7 @@ def open_tracks(path: Path) -> Iterator[Tracks]:
     """Open a local file; nothing but that file is read, whatever it says inside.
 
     Raises:
-        MediaError: Absent, empty, not a video or audio file, or damaged where it is read.
+        MediaError: Absent, empty, not a video or audio file, cut off before its end, or damaged where it is read.
     """
     path = Path(path)
     if not path.is_file():
@@ -107,8 +107,18 @@ def _tracks(path: Path, container: InputContainer) -> Tracks:
     if video is None and audio is None:
         raise MediaError(f"{path}: not a video or audio file (no picture and no sound in it)")
     streams: list[Any] = [stream for stream in (video, audio) if stream is not None]
+    _check_whole(path, streams)
     starts = [Fraction(s.start_time * s.time_base) for s in streams if s.start_time is not None]
     return Tracks(path, container, video, audio, min(starts, default=Fraction(0)))
+
+
+def _check_whole(path: Path, streams: list[Any]) -> None:
+    """A file whose index points beyond its own end was cut off (a broken download)."""
+    size = path.stat().st_size
+    for stream in streams:
+        entries = stream.index_entries
+        if len(entries) and entries[-1].pos + entries[-1].size > size:
+            raise MediaError(f"{path}: cut off ({size} bytes are there, its index points beyond them)")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ of its own time is shown exactly there, and time stamps rounded to the milliseco
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -19,10 +19,12 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from avbench._media_open import Timed, frames_from
+from avbench._media_resize import TORCH_RESIZES, TorchResize, torch_fit
 from avbench.errors import MediaError, UserError
 
 Fit = Literal["letterbox", "stretch", "crop"]
-Resize = Literal["nearest", "bilinear", "bicubic", "area", "lanczos"]
+SwscaleResize = Literal["nearest", "bilinear", "bicubic", "area", "lanczos"]
+Resize = SwscaleResize | TorchResize
 
 _RESIZE = {
     "nearest": Interpolation.POINT,
@@ -47,6 +49,7 @@ def decode_video(
     resize: Resize = "bicubic",
     start_s: float = 0.0,
     n_frames: int | None = None,
+    picked: Collection[int] | None = None,
 ) -> NDArray[np.uint8]:
     """Decode pictures, upright (rotation and pixel aspect applied), as RGB.
 
@@ -57,15 +60,18 @@ def decode_video(
         size: (width, height) in pixels; None keeps the size as displayed.
         fit: ``letterbox`` keeps the aspect and pads with black, ``stretch`` ignores it, ``crop`` keeps it and cuts off
             what stands over, equally on both sides.
-        resize: Resampling filter of swscale.
+        resize: Resampling filter of swscale, or one of torch's (`avbench._media_resize`).
         start_s: Seconds from time zero of the file.
         n_frames: How many frames; None means all to the end of the video.
+        picked: Numbers of the frames to return, of those that would be returned without it; None means all. What is
+            not picked is decoded but not converted.
 
     Returns:
         uint8 (T, H, W, 3), 0..255.
 
     Raises:
-        MediaError: No picture, damaged, or the video ends more than one frame before ``n_frames`` are there.
+        MediaError: No picture, damaged, the video ends more than one frame before ``n_frames`` are there, or a picked
+            frame is not there.
     """
     start = Fraction(start_s).limit_denominator(10**9)
     frames = frames_from(path, "video", start)
@@ -75,10 +81,41 @@ def decode_video(
     else:
         shown = on_grid(path, frames, start, frame_rate(fps), n_frames)
     painter = Painter(size, fit, resize)
+    if picked is not None:
+        shown = _only(path, shown, set(picked))
     pictures = [painter.paint(frame) for frame in shown]
     if not pictures:
         raise MediaError(f"{path}: has no picture at or after {start_s:g} s")
     return np.stack(pictures)
+
+
+def _only(path: Path, frames: Iterable[Timed], numbers: set[int]) -> Iterator[Timed]:
+    """The frames of those numbers.
+
+    Raises:
+        MediaError: The frames end before the last of them.
+    """
+    last = max(numbers, default=-1)
+    count = -1
+    for count, timed in enumerate(frames):
+        if count in numbers:
+            yield timed
+        if count >= last:
+            return
+    raise MediaError(f"{path}: frame {last} is wanted, but only {count + 1} can be decoded")
+
+
+def frames_on_grid(n_frames: int, fps: float, grid_fps: float) -> list[int]:
+    """Numbers of the frames that `decode_video` would show of ``n_frames`` frames at ``fps`` on a grid of ``grid_fps``.
+
+    Args:
+        n_frames: Frames there are; the first is shown at time 0.
+        fps: Their rate.
+        grid_fps: Rate of the grid.
+    """
+    rate = frame_rate(fps)
+    frames = (Timed(k / rate, 1 / rate, k) for k in range(n_frames))
+    return [timed.frame for timed in on_grid(Path(), frames, Fraction(0), frame_rate(grid_fps), None)]
 
 
 def fit_frames(
@@ -176,12 +213,14 @@ class Painter:
     def __init__(self, size: tuple[int, int] | None, fit: Fit = "letterbox", resize: Resize = "bicubic") -> None:
         if fit not in ("letterbox", "stretch", "crop"):
             raise UserError(f"fit {fit!r} is unknown; use letterbox, stretch or crop")
-        if resize not in _RESIZE:
-            raise UserError(f"resize {resize!r} is unknown; use one of {', '.join(_RESIZE)}")
+        if resize not in _RESIZE and resize not in TORCH_RESIZES:
+            raise UserError(f"resize {resize!r} is unknown; use one of {', '.join((*_RESIZE, *TORCH_RESIZES))}")
         if size is not None and min(size) < 1:
             raise UserError(f"size {size[0]} x {size[1]} must be at least 1 x 1")
-        self._size, self._fit = size, fit
-        self._flags = _RESIZE[resize] | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+        self._size, self._fit, self._resize = size, fit, resize
+        self._flags = (
+            _RESIZE.get(resize, Interpolation.BICUBIC) | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+        )
         self._swscale = VideoReformatter()  # keeps its tables from frame to frame
         self._cached: tuple[Timed, NDArray[np.uint8]] | None = None
 
@@ -195,12 +234,19 @@ class Painter:
         turns = quarter_turns(timed)
         shown = displayed_size(timed)
         self._size = self._size or shown
+        if self._resize in TORCH_RESIZES:
+            upright = np.rot90(self._rgb(timed, shown, turns), turns)
+            return torch_fit(upright, self._size, self._fit, self._resize)
         inner, outer = _fit_sizes(shown, self._size, self._fit)
-        width, height = inner if turns % 2 == 0 else inner[::-1]
-        rgb = self._swscale.reformat(
+        return _place(np.rot90(self._rgb(timed, inner, turns), turns), outer)
+
+    def _rgb(self, timed: Timed, size: tuple[int, int], turns: int) -> NDArray[np.uint8]:
+        """The frame as stored (not yet upright), scaled so that it has ``size`` (width, height) once it is upright."""
+        width, height = size if turns % 2 == 0 else size[::-1]
+        scaled = self._swscale.reformat(
             timed.frame, width, height, "rgb24", interpolation=self._flags, threads=1
         ).to_ndarray()
-        return _place(np.rot90(rgb, turns), outer)
+        return np.asarray(scaled)
 
 
 def quarter_turns(timed: Timed) -> int:

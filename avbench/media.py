@@ -19,13 +19,26 @@ from numpy.typing import NDArray
 
 from avbench._media_audio import decode_audio, read_audio
 from avbench._media_open import Tracks, frames_from, open_tracks
-from avbench._media_video import Painter, at_or_after, decode_video, displayed_size, fit_frames, frame_rate, on_grid
+from avbench._media_video import (
+    Fit,
+    Painter,
+    Resize,
+    at_or_after,
+    decode_video,
+    displayed_size,
+    fit_frames,
+    frame_rate,
+    frames_on_grid,
+    on_grid,
+)
 from avbench._media_write import AudioCodec, Mp4, ffmpeg_path, write_mp4
 from avbench.errors import MediaError, UserError
 from avbench.recipe import SegmentRecipe
 
 __all__ = [
+    "Fit",
     "MediaInfo",
+    "Resize",
     "cut",
     "decode_audio",
     "decode_video",
@@ -33,6 +46,7 @@ __all__ = [
     "ffmpeg_path",
     "fit_frames",
     "frame_rate",
+    "frames_on_grid",
     "probe",
     "timeline",
 ]
@@ -137,7 +151,6 @@ class _Packet:
 
 def _packets(tracks: Tracks) -> dict[str, list[_Packet]]:
     """Time, length and size of each packet that is played, by kind, in time order."""
-    _check_whole(tracks)
     found: dict[str, list[_Packet]] = {"video": [], "audio": []}
     streams = [stream for stream in (tracks.video, tracks.audio) if stream is not None]
     for packet in tracks.container.demux(*streams):
@@ -152,15 +165,6 @@ def _packets(tracks: Tracks) -> dict[str, list[_Packet]]:
         if not items and getattr(tracks, kind) is not None:
             raise MediaError(f"{tracks.path}: its {kind} stream is empty")
     return found
-
-
-def _check_whole(tracks: Tracks) -> None:
-    """A file whose index points beyond its own end was cut off (a broken download)."""
-    size = tracks.path.stat().st_size
-    for stream in (tracks.video, tracks.audio):
-        entries: Any = [] if stream is None else stream.index_entries
-        if len(entries) and entries[-1].pos + entries[-1].size > size:
-            raise MediaError(f"{tracks.path}: cut off ({size} bytes are there, its index points beyond them)")
 
 
 def _video_values(packets: list[_Packet], stream: Any) -> dict[str, Any]:
