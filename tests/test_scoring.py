@@ -124,13 +124,6 @@ def test_empty_single_and_absent_folders_are_refused(tmp_path: Path, real: Path)
         score(real, real, RULES)
 
 
-def test_mixed_frame_rates_are_refused_by_name(tmp_path: Path) -> None:
-    write_npz(tmp_path / "a.npz", 1)
-    write_npz(tmp_path / "b.npz", 2, fps=8.0)
-    with pytest.raises(UserError, match=r"mixes frame rates \(10 fps: 1 \(as a.npz\), 8 fps: 1 \(as b.npz\)\)"):
-        outputs(tmp_path, RULES)
-
-
 def test_a_lossless_twin_counts_once(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_npz(tmp_path / f"{name}.npz", 1)
