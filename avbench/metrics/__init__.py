@@ -19,6 +19,7 @@ from avbench.metrics.av_align_ms import av_align_ms, av_align_ms_score
 if TYPE_CHECKING:
     from avbench.metrics._frechet import FrechetStatistics, frechet_distance
     from avbench.metrics._gaussian import kernel_audio_distance
+    from avbench.metrics._infinity import frechet_infinity
     from avbench.metrics._kernel import kernel_distance_subsets, polynomial_mmd, polynomial_mmd_biased
     from avbench.metrics._manifold import density_coverage, precision_recall
     from avbench.metrics._neighbours import memorisation, nearest_neighbours
@@ -34,6 +35,7 @@ __all__ = [
     "av_align_score",
     "density_coverage",
     "frechet_distance",
+    "frechet_infinity",
     "kernel_audio_distance",
     "kernel_distance_subsets",
     "ks_distance",
@@ -48,6 +50,7 @@ _LAZY = {
     "FrechetStatistics": "_frechet",
     "density_coverage": "_manifold",
     "frechet_distance": "_frechet",
+    "frechet_infinity": "_infinity",
     "kernel_audio_distance": "_gaussian",
     "kernel_distance_subsets": "_kernel",
     "ks_distance": "_two_samples",

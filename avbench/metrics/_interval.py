@@ -27,12 +27,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from avbench.errors import UserError
 from avbench.metrics._arrays import Rows, as_features
+from avbench.metrics._pairs import Picks
 
 MIN_GROUPS = 4
 """Fewest independent groups of one side that can tell a spread."""
 
 Z_95 = 1.959963984540054
 """Half-width of a 95% interval in standard deviations of a normal distribution."""
+
+
+OfSubsets = Callable[[Rows, Rows, Picks, Picks], Sequence[float]]
+"""Both sets and the rows of each subset of either, to one distance for each pair of subsets."""
 
 
 class Interval(NamedTuple):
@@ -58,6 +63,8 @@ def distance_interval(
     reference_groups: Sequence[str],
     rng: np.random.Generator,
     draws: int = 100,
+    of_subsets: OfSubsets | None = None,
+    value: float | None = None,
 ) -> Interval:
     """Delete-half jackknife interval of a distance between two sets of features.
 
@@ -69,16 +76,22 @@ def distance_interval(
         reference_groups: Source of each reference row.
         rng: Where the subsamples come from.
         draws: Subsamples; the standard error itself is good to ``1 / sqrt(2 draws)``.
+        of_subsets: The metric's ``compute_subsets``, where it has one: the distances of all subsamples at once.
+        value: The distance of the whole sets, where it is known already.
 
     Raises:
         UserError: A side has fewer than `MIN_GROUPS` groups, or bad features.
     """
     rows_g, rows_r = as_features(generated, "generated"), as_features(reference, "reference")
-    clusters_g = _clusters(generated_groups, len(rows_g), "generated")
-    clusters_r = _clusters(reference_groups, len(rows_r), "reference")
-    halves = [distance(rows_g[_half(clusters_g, rng)], rows_r[_half(clusters_r, rng)]) for _ in range(draws)]
+    clusters_g = cluster_rows(generated_groups, len(rows_g), "generated")
+    clusters_r = cluster_rows(reference_groups, len(rows_r), "reference")
+    picks = [(half_of(clusters_g, rng), half_of(clusters_r, rng)) for _ in range(draws)]
+    if of_subsets is not None:
+        halves = of_subsets(rows_g, rows_r, [pick for pick, _ in picks], [pick for _, pick in picks])
+    else:
+        halves = [distance(rows_g[pick_g], rows_r[pick_r]) for pick_g, pick_r in picks]
     reach = Z_95 * float(np.std(halves, ddof=1))
-    value = distance(rows_g, rows_r)
+    value = distance(rows_g, rows_r) if value is None else value
     kind = (
         f"delete-half jackknife: {draws} subsamples without replacement of half the "
         f"{len(clusters_g)} generated and {len(clusters_r)} reference groups, value +- 1.96 sd"
@@ -102,7 +115,7 @@ def mean_interval(values: ArrayLike, *, groups: Sequence[str], rng: np.random.Ge
     n_bad = int((~np.isfinite(numbers)).sum())
     if n_bad:
         raise UserError(f"{n_bad} of {len(numbers)} values are not numbers; leave them out")
-    clusters = _clusters(groups, len(numbers), "generated")
+    clusters = cluster_rows(groups, len(numbers), "generated")
     sums = np.array([numbers[cluster].sum() for cluster in clusters])
     sizes = np.array([len(cluster) for cluster in clusters])
     picks = rng.integers(len(clusters), size=(draws, len(clusters)))
@@ -112,7 +125,7 @@ def mean_interval(values: ArrayLike, *, groups: Sequence[str], rng: np.random.Ge
     return Interval(float(low), float(high), kind)
 
 
-def _clusters(groups: Sequence[str], n_rows: int, name: str) -> list[NDArray[np.intp]]:
+def cluster_rows(groups: Sequence[str], n_rows: int, name: str) -> list[NDArray[np.intp]]:
     """Row numbers of each group, groups in sorted order so that the draws do not depend on the order of rows."""
     if len(groups) != n_rows:
         raise ValueError(f"{len(groups)} {name} group names for {n_rows} rows")
@@ -122,7 +135,7 @@ def _clusters(groups: Sequence[str], n_rows: int, name: str) -> list[NDArray[np.
     return [np.flatnonzero(inverse == k) for k in range(len(labels))]
 
 
-def _half(clusters: list[NDArray[np.intp]], rng: np.random.Generator) -> NDArray[np.intp]:
+def half_of(clusters: list[NDArray[np.intp]], rng: np.random.Generator) -> NDArray[np.intp]:
     """Rows of half the groups, drawn without replacement."""
     chosen = rng.permutation(len(clusters))[: len(clusters) // 2]
     return np.concatenate([clusters[k] for k in chosen])

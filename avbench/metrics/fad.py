@@ -10,6 +10,8 @@ import math
 from numpy.typing import ArrayLike
 
 from avbench.metrics._frechet import frechet_distance
+from avbench.metrics._frechet_subsets import frechet_distance_of_subsets
+from avbench.metrics._pairs import Picks
 
 KIND = "distance"
 FEATURE = "vggish"
@@ -29,3 +31,10 @@ def compute(generated: ArrayLike, reference: ArrayLike, ddof: int = 1) -> float:
         ddof: Covariances are divided by ``n - ddof``.
     """
     return frechet_distance(generated, reference, ddof, names=("generated", "reference"))
+
+
+def compute_subsets(
+    generated: ArrayLike, reference: ArrayLike, generated_picks: Picks, reference_picks: Picks, ddof: int = 1
+) -> list[float]:
+    """`compute` of many pairs of subsets, given by their row numbers."""
+    return frechet_distance_of_subsets(generated, reference, generated_picks, reference_picks, ddof)

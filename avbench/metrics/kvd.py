@@ -10,7 +10,8 @@ import math
 
 from numpy.typing import ArrayLike
 
-from avbench.metrics._kernel import polynomial_mmd
+from avbench.metrics._kernel import polynomial_mmd, polynomial_mmd_of_subsets
+from avbench.metrics._pairs import Picks
 
 KIND = "distance"
 FEATURE = "i3d"
@@ -29,3 +30,10 @@ def compute(generated: ArrayLike, reference: ArrayLike) -> float:
         reference: Float array (m, 400).
     """
     return polynomial_mmd(generated, reference, names=("generated", "reference"))
+
+
+def compute_subsets(
+    generated: ArrayLike, reference: ArrayLike, generated_picks: Picks, reference_picks: Picks
+) -> list[float]:
+    """`compute` of many pairs of subsets, given by their row numbers."""
+    return polynomial_mmd_of_subsets(generated, reference, generated_picks, reference_picks)

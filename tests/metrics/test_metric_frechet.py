@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from avbench.errors import UserError
-from avbench.metrics import FrechetStatistics, frechet_distance
-from avbench.metrics._frechet import combine, distance, moments, rank_warning, trace_sqrt_product
+from avbench.metrics import FrechetStatistics, _frechet, _frechet_subsets, frechet_distance
+from avbench.metrics._frechet import combine, distance, moments, rank_warning, roots_of_eigenvalues, trace_sqrt_product
+from avbench.metrics._frechet_subsets import frechet_distance_of_subsets
 
 Array = NDArray[np.float64]
 
@@ -235,3 +236,82 @@ def test_the_rank_warning_appears_up_to_n_equal_d() -> None:
     assert "at most rank 399" in rank_warning(400, 400)
     assert "KVD" in rank_warning(64, 400)
     assert rank_warning(401, 400) == ""
+
+
+def decaying(n: int, d: int, decades: float, seed: int) -> Array:
+    """n rows whose d deviations span some decades, in mixed directions."""
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(np.random.default_rng(9).standard_normal((d, d)))[0]
+    return rng.standard_normal((n, d)) * np.logspace(0, -decades, d) @ turn
+
+
+@pytest.mark.parametrize(("n", "d"), [(20, 60), (60, 60), (61, 60), (62, 60), (300, 60), (2, 60)])
+@pytest.mark.parametrize("decades", [0, 2, 6])
+def test_eigenvalues_and_singular_values_agree_wherever_eigenvalues_are_taken(
+    n: int, d: int, decades: float, monkeypatch
+) -> None:
+    x, y = decaying(n, d, decades, 1), 1.1 * decaying(n + 3, d, decades, 2) + 0.01
+    found = frechet_distance(x, y)
+    monkeypatch.setattr(_frechet, "roots_of_eigenvalues", lambda *_: None)
+    assert found == pytest.approx(frechet_distance(x, y), rel=1e-11)
+
+
+def test_the_estimate_of_lost_digits_lies_above_what_is_lost() -> None:
+    losses = []
+    for decades in (0, 1, 2, 3, 4):
+        matrix = decaying(80, 80, decades, 3)
+        singular = np.linalg.svd(matrix, compute_uv=False).sum()
+        eigenvalues = np.linalg.eigvalsh(matrix @ matrix.T)
+        tolerances = np.logspace(-16, -4, 100)
+        accepted = [tolerance for tolerance in tolerances if roots_of_eigenvalues(eigenvalues, None, tolerance)]
+        losses.append(abs(roots_of_eigenvalues(eigenvalues, None, 1) / singular - 1))
+        assert losses[-1] <= max(accepted[0], 4e-16)
+    assert losses[-1] > 1e-14  # there was something to lose
+
+
+def test_eigenvalues_that_cannot_be_told_from_zero_are_not_taken() -> None:
+    assert roots_of_eigenvalues(np.array([0.0, 1.0]), None, 1e-10) is None
+    assert roots_of_eigenvalues(np.array([-1e-17, 1.0]), 1, 1e-10) == 1.0
+    assert roots_of_eigenvalues(np.array([4.0, 9.0]), None, 1e-10) == 5.0
+    assert roots_of_eigenvalues(np.zeros(3), None, 1e-10) is None
+
+
+def test_tiny_and_huge_features_keep_their_digits() -> None:
+    x, y = pin(30, 40, 6, 1.2, 0.1)
+    expected = frechet_distance(x, y)
+    for scale in (1e-100, 1e100):
+        assert frechet_distance(x * np.float64(scale), y * np.float64(scale)) == pytest.approx(
+            expected * scale**2, rel=1e-10
+        )
+
+
+@pytest.mark.parametrize(("n", "d", "decades"), [(300, 40, 0), (300, 40, 5), (300, 40, 9), (60, 40, 1), (82, 40, 0)])
+def test_distances_of_subsets_are_those_one_by_one(n: int, d: int, decades: float) -> None:
+    x, y = decaying(n, d, decades, 1) + 3, 1.1 * decaying(n, d, decades, 2) + 3.01
+    rng = np.random.default_rng(0)
+    picks = [(rng.permutation(n)[: n // 2], rng.permutation(n)[: n // 2 + 1]) for _ in range(6)]
+    for ddof in (0, 1):
+        expected = [frechet_distance(x[a], y[b], ddof) for a, b in picks]
+        found = frechet_distance_of_subsets(x, y, [a for a, _ in picks], [b for _, b in picks], ddof)
+        assert found == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize(("allowed", "long_ways", "rel"), [(1e-7, 0, 1e-7), (1e-10, 1, 1e-10)])
+def test_a_subset_that_would_lose_too_many_digits_takes_the_long_way(
+    allowed: float, long_ways: int, rel: float, monkeypatch
+) -> None:
+    x, y = decaying(200, 10, 0, 1), decaying(200, 10, 0, 2)
+    x[:100, 3] = x[:100, 4]  # the covariance of the first hundred rows is singular
+    calls = []
+    monkeypatch.setattr(_frechet_subsets, "LOST_DIGITS", allowed)
+    monkeypatch.setattr(_frechet_subsets, "distance", lambda *a, **k: calls.append(a) or distance(*a, **k))
+    picks = [np.arange(100), np.arange(100, 200)]
+    found = frechet_distance_of_subsets(x, y, picks, picks)
+    assert found == pytest.approx([frechet_distance(x[p], y[p]) for p in picks], rel=rel)
+    assert len(calls) == long_ways
+
+
+def test_subsets_too_small_are_refused() -> None:
+    x = pin(9, 2, 3, 1, 0)[0]
+    with pytest.raises(UserError, match=r"a subset of 1 row\(s\) is too small"):
+        frechet_distance_of_subsets(x, x, [np.array([1])], [np.arange(4)])

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from avbench.errors import UserError
-from avbench.metrics import frechet_distance
+from avbench.metrics import frechet_distance, polynomial_mmd
+from avbench.metrics._frechet_subsets import frechet_distance_of_subsets
 from avbench.metrics._interval import Z_95, distance_interval, mean_interval
+from avbench.metrics._kernel import polynomial_mmd_of_subsets
 
 
 def difference_of_means(x, y) -> float:
@@ -131,6 +133,38 @@ def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
     one = mean_interval(x[:, 0], groups=groups, rng=np.random.default_rng(0))
     other = mean_interval(x[order, 0], groups=shuffled, rng=np.random.default_rng(0))
     assert one[:2] == pytest.approx(other[:2], rel=1e-12)
+
+
+@pytest.mark.parametrize("d", [5, 40])
+@pytest.mark.parametrize(
+    ("distance", "of_subsets"),
+    [(frechet_distance, frechet_distance_of_subsets), (polynomial_mmd, polynomial_mmd_of_subsets)],
+    ids=["frechet", "kernel"],
+)
+def test_all_subsamples_at_once_give_the_interval_of_one_after_the_other(distance, of_subsets, d: int) -> None:
+    x, groups = clustered(1, 30, 2, d)
+    y, y_groups = clustered(2, 27, 2, d)
+    known = {"generated_groups": groups, "reference_groups": y_groups, "draws": 20}
+    slow = distance_interval(distance, x, y, rng=np.random.default_rng(0), **known)
+    fast = distance_interval(distance, x, y, rng=np.random.default_rng(0), of_subsets=of_subsets, **known)
+    assert fast[:2] == pytest.approx(slow[:2], rel=1e-6)
+    assert fast.kind == slow.kind
+
+
+def test_a_value_that_is_known_is_not_computed_again() -> None:
+    x, groups = clustered(1, 8, 4)
+    known = {"generated_groups": groups, "reference_groups": groups, "draws": 9}
+    sizes = []
+
+    def spy(a, b) -> float:
+        sizes.append(len(a))
+        return difference_of_means(a, b)
+
+    given = distance_interval(spy, x, x, rng=np.random.default_rng(0), value=7.0, **known)
+    assert sizes == [16] * 9
+    plain = distance_interval(difference_of_means, x, x, rng=np.random.default_rng(0), **known)
+    assert (given.low + given.high) / 2 == pytest.approx(7.0)
+    assert half_width(given) == pytest.approx(half_width(plain))
 
 
 def test_the_record_says_how_the_interval_was_made() -> None:
