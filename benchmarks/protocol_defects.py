@@ -166,8 +166,8 @@ def repeats(logits: dict[str, np.ndarray], n: int) -> None:
         for name, estimate in (("Frechet", frechet_distance), ("kernel", polynomial_mmd)):
             function: Callable[[np.ndarray, np.ndarray], float] = estimate
             once, many = function(a, b), function(*again)
-            rows.append([label, name, f"{len(a)}, {len(b)}", f"{once:.5g}", f"{many:.5g}", change(many, once)])
-    head = ["sets", "estimator", "distinct", "as they are", f"repeated to {n}", "change"]
+            rows.append([label, name, f"{len(a)}, {len(b)}", f"{once:.5g}", f"{many:.5g}", f"{many - once:+.3g}"])
+    head = ["sets", "estimator", "distinct", "as they are", f"repeated to {n}", "difference"]
     table("Repeats to reach N (same seeded I3D, NOT FVD)", head, rows)
 
 
