@@ -112,9 +112,12 @@ class Scorer:
         side = self._collect(items, per_clip=True, description=description)
         side.failed = {**unreadable, **side.failed}
         self._require(outputs, side)
-        rates = inputs.mixed_rates(dict(zip(side.items, side.native_fps, strict=True)))
-        if rates:
-            self.reporter.warn(f"{outputs}: {rates}")
+        rates = sorted({round(rate, 2) for rate in side.native_fps if rate})
+        if len(rates) > 1:
+            listed = ", ".join(f"{rate:g}" for rate in rates[:5])
+            self.reporter.warn(
+                f"{outputs}: its clips have different frame rates ({listed} fps); all were brought to one"
+            )
         return side, items
 
     def reference(
@@ -226,7 +229,7 @@ def score(
     if protocol.equal_n:
         shorter = min(len(generated.window_ids), len(real.window_ids))
         generated, real = generated.take(np.arange(shorter)), real.take(np.arange(shorter))
-    prompts = inputs.prompts(outputs, items)
+    prompts = inputs.prompts(outputs, generated.items)
     scores = [_score(name, generated, real, scorer, prompts) for name in protocol.metrics]
     if reconstructions is not None:
         decoded, _ = scorer.generated(reconstructions, "reconstructions")
