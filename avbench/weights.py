@@ -15,6 +15,7 @@ import pickle
 import urllib.error
 import urllib.parse
 import urllib.request
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ FOLDER_VARIABLE = "AVBENCH_WEIGHTS"
 SCHEMES = ("https", "http", "file")
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_S = 60.0
+_DAMAGED = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, zipfile.BadZipFile)
+"""What reading a file that holds no plain tensors may raise."""
 
 
 @dataclass(frozen=True)
@@ -135,22 +138,26 @@ def fetch(weight: Weight, reporter: Reporter = SILENT) -> Path:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a state dict (``.pt``, ``.pth`` or ``.safetensors``) onto the CPU; no code in the file is ever run.
+    """Read named tensors (``.pt``, ``.pth``, ``.safetensors`` or ``.npz``) onto the CPU; no code in the file is run.
 
     Raises:
         UserError: The file is not a plain table of tensors.
     """
+    import numpy as np
     import safetensors.torch
     import torch
 
     try:
         if path.suffix == ".safetensors":
             tensors = safetensors.torch.load_file(path)
+        elif path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such file") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, safetensors.SafetensorError) as error:
+    except (*_DAMAGED, safetensors.SafetensorError) as error:
         reason = str(error).split("\n", 1)[0]
         raise UserError(f"{path}: not a file of plain tensors ({reason}); fetch the weights again") from error
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):

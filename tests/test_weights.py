@@ -11,6 +11,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -205,11 +206,12 @@ def test_the_default_cache_is_in_the_home_folder(monkeypatch: pytest.MonkeyPatch
     assert weights.folder() == Path("/home/someone/.cache/avbench/weights")
 
 
-def test_tensors_survive_both_formats(tmp_path: Path) -> None:
+def test_tensors_survive_each_format(tmp_path: Path) -> None:
     state = {"a.weight": torch.arange(6.0).reshape(2, 3), "count": torch.tensor(3)}
     torch.save(state, tmp_path / "state.pt")
     save_file(state, tmp_path / "state.safetensors")
-    for name in ("state.pt", "state.safetensors"):
+    np.savez(tmp_path / "state.npz", **{key: tensor.numpy() for key, tensor in state.items()})
+    for name in ("state.pt", "state.safetensors", "state.npz"):
         read = weights.read_tensors(tmp_path / name)
         assert read.keys() == state.keys()
         assert all(torch.equal(read[key], state[key]) for key in state)
@@ -228,7 +230,8 @@ class _Trap:
 def test_code_in_a_weights_file_is_never_run(tmp_path: Path) -> None:
     torch.save({"a": _Trap(tmp_path / "trace")}, tmp_path / "trap.pt")
     (tmp_path / "bare.pt").write_bytes(pickle.dumps({"a": _Trap(tmp_path / "trace")}))
-    for name in ("trap.pt", "bare.pt"):
+    np.savez(tmp_path / "trap.npz", a=np.array([_Trap(tmp_path / "trace")], dtype=object))
+    for name in ("trap.pt", "bare.pt", "trap.npz"):
         with pytest.raises(UserError, match=f"{name}: not a file of plain tensors"):
             weights.read_tensors(tmp_path / name)
     assert not (tmp_path / "trace").exists()
@@ -241,6 +244,9 @@ def test_what_is_no_table_of_tensors_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("not weights")
     (tmp_path / "empty.pt").touch()
     (tmp_path / "text.safetensors").write_text("not weights")
+    (tmp_path / "text.npz").write_text("not weights")
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 cut off")
+    np.savez(tmp_path / "words.npz", a=np.array(["not a number"]))
     for path in sorted(tmp_path.iterdir()):
         with pytest.raises(UserError, match=f"{path.name}: not a "):
             weights.read_tensors(path)

@@ -60,10 +60,10 @@ def embed_clips(feature: Feature, clips: Sequence[Signals]) -> Embedding:
 
 
 def published_weights() -> dict[str, Weight]:
-    """The weights of every feature that needs some, by the name ``avbench weights fetch`` takes."""
-    found = {}
-    for name in registry.names("feature"):
-        weight: Weight | None = registry.module("feature", name).WEIGHT
-        if weight is not None:
-            found[weight.name] = weight
-    return found
+    """The weights of every feature that needs some, by the name ``avbench weights fetch`` takes.
+
+    A feature's file declares them as ``WEIGHT``, and as ``MORE_WEIGHTS`` those that only an option needs.
+    """
+    modules = [registry.module("feature", name) for name in registry.names("feature")]
+    weights = [weight for module in modules for weight in (module.WEIGHT, *getattr(module, "MORE_WEIGHTS", ()))]
+    return {weight.name: weight for weight in weights if weight is not None}

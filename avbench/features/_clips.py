@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torchaudio.functional import resample
 
 from avbench.errors import UserError
-from avbench.features._base import Embedding, Feature
+from avbench.features._base import AudioFeature, Embedding, Feature
 
 
 class Signals(Protocol):
@@ -60,14 +60,23 @@ def embed_clips(feature: Feature, clips: Sequence[Signals]) -> Embedding:
     )
 
 
-def to_rate(sound: NDArray[Any], from_hz: int, to_hz: int) -> NDArray[np.float32]:
-    """Resample (..., L) with a Kaiser-windowed sinc.
+def to_rate(
+    sound: NDArray[Any], from_hz: int, to_hz: int, resampler: Literal["kaiser_best", "sinc_hann"] = "kaiser_best"
+) -> NDArray[np.float32]:
+    """Resample (..., L) with a windowed sinc.
 
-    The window is resampy's ``kaiser_best`` (width 64, roll-off 0.9476, beta 14.77), as in VGGish's own code and fadtk.
+    Args:
+        sound: float (..., L).
+        from_hz: Its rate.
+        to_hz: The rate wanted.
+        resampler: ``kaiser_best`` is resampy's window of that name (width 64, roll-off 0.9476, beta 14.77), as in
+            VGGish's own code and fadtk; ``sinc_hann`` is torchaudio's default (width 6, roll-off 0.99).
     """
     sound = np.ascontiguousarray(sound, dtype=np.float32)
     if from_hz == to_hz:
         return sound
+    if resampler == "sinc_hann":
+        return resample(torch.from_numpy(sound), from_hz, to_hz).numpy()
     return resample(
         torch.from_numpy(sound),
         from_hz,
@@ -87,4 +96,6 @@ def _video(feature: Feature, clip: Signals) -> NDArray[np.uint8]:
 
 def _sound(feature: Feature, clip: Signals) -> NDArray[np.float32]:
     assert feature.sample_rate_hz is not None
-    return to_rate(np.atleast_2d(clip.audio).mean(axis=0), clip.sample_rate_hz, feature.sample_rate_hz)
+    mono = np.atleast_2d(clip.audio).mean(axis=0)
+    resampler = feature.resampler if isinstance(feature, AudioFeature) else "kaiser_best"
+    return to_rate(mono, clip.sample_rate_hz, feature.sample_rate_hz, resampler)
