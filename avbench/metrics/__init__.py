@@ -17,6 +17,7 @@ from avbench.metrics.av_align_javis import av_align_javis, av_align_javis_score
 from avbench.metrics.av_align_ms import av_align_ms, av_align_ms_score
 
 if TYPE_CHECKING:
+    from avbench.metrics._accumulators import AVAlign, FrechetDistance, KernelDistance
     from avbench.metrics._frechet import FrechetStatistics, frechet_distance
     from avbench.metrics._gaussian import kernel_audio_distance
     from avbench.metrics._infinity import frechet_infinity
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from avbench.metrics._two_samples import ks_distance
 
 __all__ = [
+    "AVAlign",
+    "FrechetDistance",
     "FrechetStatistics",
+    "KernelDistance",
     "av_align",
     "av_align_javis",
     "av_align_javis_score",
@@ -47,7 +51,10 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AVAlign": "_accumulators",
+    "FrechetDistance": "_accumulators",
     "FrechetStatistics": "_frechet",
+    "KernelDistance": "_accumulators",
     "density_coverage": "_manifold",
     "frechet_distance": "_frechet",
     "frechet_infinity": "_infinity",

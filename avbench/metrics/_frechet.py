@@ -256,6 +256,13 @@ class FrechetStatistics:
         self._waiting: list[Rows] = []
         self._n_waiting = 0
 
+    @classmethod
+    def of(cls, found: Moments, name: str = "generated") -> FrechetStatistics:
+        """Statistics that have seen what ``found`` was made from."""
+        made = cls(name)
+        made._folded = found
+        return made
+
     @property
     def count(self) -> int:
         """Rows seen so far."""
