@@ -1,8 +1,8 @@
 """Metrics that gather batches in a training loop: ``update``, ``compute``, ``merge``, ``reset``.
 
-In the manner of torchmetrics, which they do not need. Batches may be arrays or tensors on any device; a tensor is copied
-to the host once and detached, and nothing else waits for the device. Every accumulator pickles, and keeps its state in a
-dict of tensors (``state_dict``), small enough to save with a checkpoint or to send to another process.
+In the manner of torchmetrics, which they do not need. Batches may be arrays or tensors on any device; a tensor is
+detached and copied to the host once, and nothing else waits for the device. Every accumulator pickles, and gives its
+state as a dict of tensors (``state_dict``) to save with a checkpoint or to send to another process.
 
     fvd = FrechetDistance()
     for batch in loader:
@@ -92,7 +92,7 @@ class FrechetDistance(Accumulator):
         Raises:
             UserError: NaN or infinity in a row, or another d than before. Nothing is added then.
         """
-        self._sides[REFERENCE if real else GENERATED].update(features)  # type: ignore[arg-type]
+        self._sides[REFERENCE if real else GENERATED].update(features)
 
     def compute(self) -> float:
         """The distance, at least 0.
@@ -118,7 +118,7 @@ class FrechetDistance(Accumulator):
         self._sides = {name: FrechetStatistics(name) for name in (GENERATED, REFERENCE)}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """``<side>.count`` int64 (), ``<side>.mean`` float64 (d,), ``<side>.factor`` float64 (k, d) of each side seen."""
+        """``<side>.count`` (), ``<side>.mean`` (d,) and ``<side>.factor`` (k, d) of each side seen, in float64."""
         state = {}
         for name, side in self._sides.items():
             if side.count:
@@ -259,9 +259,7 @@ class AVAlign(Accumulator):
             UserError: None has.
         """
         if self.n_undefined == len(self._values):
-            raise UserError(
-                f"AV-align is undefined on all {len(self._values)} clips: none has an onset or a motion peak"
-            )
+            raise UserError(f"AV-align is undefined on all {len(self._values)} clips: none has an onset or a peak")
         return float(np.nanmean(self._values))
 
     def merge(self, other: Self) -> None:
