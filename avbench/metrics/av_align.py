@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from avbench.metrics._peaks import Peaks, evidence, evidence_of_file
 
 if TYPE_CHECKING:
     from avbench.metrics._base import ClipSignals
@@ -24,15 +26,33 @@ UNIT = "intersection over union"
 RANGE = (0.0, 1.0)
 SOURCE = "Yariv et al. 2023, arXiv 2309.16429; guyyariv/TempoTokens:av_align.py at bf0b1e3"
 
-# The package imports this module eagerly, so that `avbench.metrics.av_align` is the function; OpenCV, librosa and PyAV
-# are therefore imported where they are used.
 
-
-def av_align_score(audio_times_s: Sequence[float], video_times_s: Sequence[float], fps: float) -> float:
-    """Intersection over union of two sets of peak times.
+def greedy_pairs(
+    audio_times_s: Sequence[float], video_times_s: Sequence[float], fps: float
+) -> list[tuple[float, float]]:
+    """The published matching, pair by pair.
 
     Each audio peak, in order, takes the first video peak v that is still free and has
     ``v - 1/fps < audio peak < v + 1/fps``.
+
+    Args:
+        audio_times_s: Onset times, seconds, rising.
+        video_times_s: Motion peak times, seconds, rising.
+        fps: Frame rate of the picture.
+
+    Returns:
+        Pairs (audio, video), seconds, rising in audio.
+    """
+    free, pairs = list(video_times_s), []
+    for audio_s in audio_times_s:
+        match = next((i for i, video_s in enumerate(free) if video_s - 1 / fps < audio_s < video_s + 1 / fps), None)
+        if match is not None:
+            pairs.append((audio_s, free.pop(match)))
+    return pairs
+
+
+def av_align_score(audio_times_s: Sequence[float], video_times_s: Sequence[float], fps: float) -> float:
+    """Intersection over union of two sets of peak times, matched as in `greedy_pairs`.
 
     Args:
         audio_times_s: Onset times, seconds, rising.
@@ -44,13 +64,8 @@ def av_align_score(audio_times_s: Sequence[float], video_times_s: Sequence[float
     """
     if not len(audio_times_s) and not len(video_times_s):
         return math.nan
-    free = list(video_times_s)
-    for audio_s in audio_times_s:
-        match = next((i for i, video_s in enumerate(free) if video_s - 1 / fps < audio_s < video_s + 1 / fps), None)
-        if match is not None:
-            del free[match]
-    matched = len(video_times_s) - len(free)
-    return matched / (len(audio_times_s) + len(free))
+    matched = len(greedy_pairs(audio_times_s, video_times_s, fps))
+    return matched / (len(audio_times_s) + len(video_times_s) - matched)
 
 
 def per_clip(clip: ClipSignals) -> float:
@@ -67,32 +82,6 @@ def per_clip(clip: ClipSignals) -> float:
     """
     peaks = evidence(clip)
     return pair(peaks, peaks)
-
-
-class Peaks(NamedTuple):
-    """Peak times of a clip.
-
-    Attributes:
-        audio_times_s: Onsets of the sound, seconds.
-        video_times_s: Peaks of motion, seconds.
-        fps: Frame rate of the picture.
-    """
-
-    audio_times_s: list[float]
-    video_times_s: list[float]
-    fps: float
-
-
-def evidence(clip: ClipSignals) -> Peaks:
-    """What the score of a clip rests on.
-
-    Raises:
-        UserError: The sound holds NaN or infinity.
-    """
-    from avbench.metrics import _peaks
-
-    audio_times_s = _peaks.audio_peak_times(clip.audio, clip.sample_rate_hz)
-    return Peaks(audio_times_s, _peaks.video_peak_times(clip.video, clip.fps), clip.fps)
 
 
 def pair(sound_of: Peaks, picture_of: Peaks) -> float:
@@ -115,10 +104,5 @@ def av_align(clip_path: Path) -> float:
     Raises:
         MediaError: Unreadable, without picture or without sound.
     """
-    from avbench import media_native
-    from avbench.metrics import _peaks
-
-    fps = media_native.native_fps(clip_path)
-    audio_times_s = _peaks.audio_peak_times(*media_native.native_samples(clip_path))
-    video_times_s = _peaks.video_peak_times(media_native.native_frames(clip_path), fps)
-    return av_align_score(audio_times_s, video_times_s, fps)
+    peaks = evidence_of_file(clip_path)
+    return pair(peaks, peaks)
