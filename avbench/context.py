@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from avbench.errors import UserError
-from avbench.metrics._interval import distance_interval, mean_interval
+from avbench.metrics._interval import OfSubsets, distance_interval, mean_interval
 from avbench.metrics._neighbours import memorisation, nearest_neighbours
 from avbench.sides import Side
 
@@ -29,13 +29,23 @@ def of_distance(
     *,
     seed: int,
     draws: int,
+    of_subsets: OfSubsets | None = None,
+    value: float | None = None,
 ) -> Found:
-    """Delete-half jackknife of a distance over the clusters of both sides."""
+    """Delete-half jackknife of a distance over the clusters of both sides; see `distance_interval`."""
     (x, x_groups), (y, y_groups) = generated, reference
     rng = np.random.default_rng([seed, 1])
     try:
         found = distance_interval(
-            distance, x, y, generated_groups=x_groups, reference_groups=y_groups, rng=rng, draws=draws
+            distance,
+            x,
+            y,
+            generated_groups=x_groups,
+            reference_groups=y_groups,
+            rng=rng,
+            draws=draws,
+            of_subsets=of_subsets,
+            value=value,
         )
     except UserError as error:
         return None, "", str(error)
@@ -71,7 +81,10 @@ def floor(
         sizes = (len(halves[0]), len(halves[1]))
         if min(sizes) < 2:
             return None, ""
-        values.append(float(distance(rows[halves[0]], rows[halves[1]])))
+        try:
+            values.append(float(distance(rows[halves[0]], rows[halves[1]])))
+        except UserError as error:  # halves are too small for some metrics whose whole sides are not
+            return None, f"none: {error}"
     return float(np.mean(values)), f"real against real ({sizes[0]} and {sizes[1]} rows, mean of {FLOOR_SPLITS} splits)"
 
 

@@ -320,7 +320,16 @@ def _distance(name: str, generated: Side, real: Side, scorer: Scorer) -> Score:
     if module.ESTIMATOR == "frechet" and (warning := rank_warning(min(len(x[0]), len(y[0])), x[0].shape[1])):
         warnings.append(f"{name}: {warning}")
     draws = min(protocol.interval_draws, getattr(module, "INTERVAL_DRAWS", protocol.interval_draws))
-    interval, kind, why = context.of_distance(compute, x, y, seed=protocol.seed, draws=draws)
+    subsets = getattr(module, "compute_subsets", None)
+    interval, kind, why = context.of_distance(
+        compute,
+        x,
+        y,
+        seed=protocol.seed,
+        draws=draws,
+        of_subsets=functools.partial(subsets, **protocol.estimators.get(name, {})) if subsets else None,
+        value=value,
+    )
     if why:
         warnings.append(f"{name}: no interval ({why})")
     floor, floor_kind = context.floor(compute, y, len(x[0]), seed=protocol.seed)
