@@ -22,7 +22,13 @@ def selftest(
     out: Annotated[Path, typer.Option(help="Folder for the battery's numbers, table and curves.")] = Path(
         "selftest-battery"
     ),
-    protocol: Annotated[str, typer.Option(help="Windows and metrics of the battery.")] = "sensitivity",
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="Windows and metrics of the battery: `avbench list protocols`, or a .toml file. Default: "
+            "recipes/battery/battery-10fps.toml."
+        ),
+    ] = None,
     n: Annotated[int, typer.Option("--n", min=8, help="Windows of the battery that are distorted.")] = 64,
     device: Annotated[str, typer.Option(help="Where the battery's networks run.")] = "cpu",
     workers: Annotated[
@@ -77,15 +83,16 @@ def _show_pins(quick: bool) -> None:
         raise typer.Exit(1)
 
 
-def _show_battery(clips: Path, out: Path, protocol: str, windows: int, device: str, workers: int | None) -> None:
-    from avbench import parallel, protocol as protocols
+def _show_battery(clips: Path, out: Path, protocol: str | None, windows: int, device: str, workers: int | None) -> None:
+    from avbench import parallel, protocol as protocols, recipe
     from avbench.cli.console import ConsoleReporter
     from avbench.selftest import battery, report
 
     reporter = ConsoleReporter()
+    default = recipe.project_root() / "recipes" / "battery" / "battery-10fps.toml"
     found = battery.run(
         clips,
-        protocols.load(protocol),
+        protocols.load(protocol or str(default)),
         windows=windows,
         device=device,
         workers=workers or parallel.default_workers(),
