@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avbench.features._base import VideoFeature
+from avbench.features._flow_motion import farneback
 
 WEIGHT = None
 SIDE = 64
@@ -54,11 +55,10 @@ def flow_fields(clip: NDArray[np.uint8]) -> Array:
 
 
 def _displacement(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Array:
-    flow = np.zeros((SIDE, SIDE, 2), np.float32)
     # for equal frames Farneback answers up to 0.04 pixels near the border
-    if not np.array_equal(before, after):
-        flow = cv2.calcOpticalFlowFarneback(before, after, flow, 0.5, 3, 15, 3, 5, 1.2, 0)  # type: ignore[assignment]
-    return flow.astype(np.float64)
+    if np.array_equal(before, after):
+        return np.zeros((SIDE, SIDE, 2))
+    return farneback(before, after).astype(np.float64)
 
 
 def describe(fields: Array) -> Array:
