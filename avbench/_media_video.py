@@ -85,7 +85,8 @@ def decode_video(
         shown = _only(path, shown, set(picked))
     pictures = [painter.paint(frame) for frame in shown]
     if not pictures:
-        raise MediaError(f"{path}: has no picture at or after {start_s:g} s")
+        long_enough = "" if fps is None else f" that lasts half a frame of {float(fps):g} fps"
+        raise MediaError(f"{path}: has no picture at or after {start_s:g} s{long_enough}")
     return np.stack(pictures)
 
 

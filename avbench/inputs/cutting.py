@@ -134,7 +134,7 @@ def _many_on_grid(
     if sound is not None:
         audio = _as_much(sound, protocol, 0.0, firsts[-1] + n)
         if audio.shape[1] < n:
-            raise _too_short(protocol, n_frames, audio.shape[1])
+            raise _too_short(protocol, n_frames, audio.shape[1] / protocol.sample_rate_hz)
     for start, first in zip(wanted, firsts, strict=True):
         heard = audio[:, first : first + n]
         if sound is None or heard.shape[1] == n:
@@ -231,12 +231,14 @@ def _as_much(sound: Sound, protocol: Protocol, start_s: float, n_samples: int) -
 
 def _grid_length(picture: Picture | None, sound: Sound | None, protocol: Protocol, fps: float) -> int:
     """Whole frames of a grid of ``fps`` that both picture and sound cover."""
-    lengths = []
-    if picture is not None:
-        lengths.append(round(picture.frames().end_s * fps))
-    if sound is not None and (protocol.sound_s is None or picture is None):
-        lengths.append(int((sound.end_s() + _SLACK_S) * fps))
-    return min(lengths)
+    shown = None if picture is None else round(picture.frames().end_s * fps)
+    if sound is None or (protocol.sound_s is not None and shown is not None):
+        return shown or 0
+    sound_s = sound.end_s()
+    heard = int((sound_s + _SLACK_S) * fps)
+    if heard < protocol.frames:
+        raise _too_short(protocol, heard if shown is None else shown, sound_s)
+    return heard if shown is None else min(shown, heard)
 
 
 def _starts(protocol: Protocol, n_frames: int, clip: str) -> list[int]:
@@ -251,10 +253,10 @@ def _require(protocol: Protocol, n_frames: int) -> None:
         raise _too_short(protocol, n_frames)
 
 
-def _too_short(protocol: Protocol, n_frames: int, n_samples: int | None = None) -> MediaError:
+def _too_short(protocol: Protocol, n_frames: int, sound_s: float | None = None) -> MediaError:
     length = f" of {protocol.seconds():g} s" if protocol.fps else ""
     rate = f" at {protocol.fps:g} fps" if protocol.fps else ""
-    sound = f" and {n_samples} samples" if n_samples is not None else ""
+    sound = f", sound of {sound_s:.3g} s" if sound_s is not None else ""
     return MediaError(
         f"shorter than one window{length} ({n_frames} frames{rate}{sound}; {protocol.frames} frames are needed)"
     )

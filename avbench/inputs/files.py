@@ -94,11 +94,11 @@ def _timeline(path: Path) -> tuple[media.MediaInfo, NDArray[np.float64]]:
         stat = path.stat()
     except OSError as error:
         raise MediaError(f"{path}: there is no such file") from error
-    return _timeline_of(path, stat.st_size, stat.st_mtime_ns)
+    return _timeline_of(path, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
 
 
 @functools.lru_cache(maxsize=4)
-def _timeline_of(path: Path, size: int, mtime_ns: int) -> tuple[media.MediaInfo, NDArray[np.float64]]:
+def _timeline_of(path: Path, state: tuple[int, ...]) -> tuple[media.MediaInfo, NDArray[np.float64]]:
     return media.timeline(path)
 
 
@@ -178,9 +178,9 @@ def joined_sha256(parts: Sequence[str]) -> str:
 def quick_sha256(path: Path) -> str:
     """Digest of a file, read once per process while its size and time stand still."""
     stat = path.stat()
-    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+    return _sha256(path, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
 
 
 @functools.lru_cache(maxsize=1 << 17)
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+def _sha256(path: Path, state: tuple[int, ...]) -> str:
     return file_sha256(path)

@@ -6,6 +6,7 @@ Tensors are taken as they are: they are brought to size, but not resampled in ti
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from avbench.inputs.card import Stated
 from avbench.inputs.window import Ear, Frames, Look, Picture, Sound
 
 SUFFIXES = (".npz", ".safetensors", ".npy")
+
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What numpy and zipfile raise for files that are damaged, encrypted, or hold pickled objects."""
 
 _MOST_CHANNELS = 64
 _OVERSHOOT = 0.01
@@ -156,7 +160,7 @@ def open_file(
         return of_arrays(_npy(path, sound, row), stated)
     except MediaError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise MediaError(
             f"{path}: not a readable {suffix} file ({str(error).replace(str(path), path.name)})"
         ) from error
@@ -204,9 +208,9 @@ _KNOWN = ("video", "audio", *_RATES)
 
 def _npy(path: Path, sound: Path | None, row: int | None) -> dict[str, Any]:
     """Arrays mapped from their files, so that one clip of many is read alone."""
-    found = {"video": np.load(path, mmap_mode="r", allow_pickle=False)}
+    found = {"video": np.lib.format.open_memmap(path, mode="r")}
     if sound is not None:
-        found["audio"] = np.load(sound, mmap_mode="r", allow_pickle=False)
+        found["audio"] = np.lib.format.open_memmap(sound, mode="r")
     if row is None:
         return found
     if "audio" in found and len(found["audio"]) != len(found["video"]):
@@ -217,7 +221,7 @@ def _npy(path: Path, sound: Path | None, row: int | None) -> dict[str, Any]:
 def npy_shape(path: Path) -> tuple[int, ...]:
     """Shape of a ``.npy`` file by its header; empty where it is none."""
     try:
-        return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
+        return tuple(np.lib.format.open_memmap(path, mode="r").shape)
     except (OSError, ValueError, EOFError):
         return ()
 
