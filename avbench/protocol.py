@@ -68,7 +68,7 @@ class Protocol(Strict):
         interval_draws: Draws for the intervals.
         seed: Seed of every subsample.
         features: Options of a feature by its name, as `avbench.features.load` takes them.
-        estimators: Options of a metric's ``compute`` by the metric's name.
+        estimators: Options of a metric's ``compute`` (or ``pair``) by the metric's name.
     """
 
     name: str

@@ -280,8 +280,8 @@ def _pairing(
     """
     module = registry.module("metric", name)
     if module.KIND == "per_clip":
-        evidence = side.evidence[name]
-        return lambda i, j: float(module.pair(evidence[i], evidence[j])), "sound"
+        evidence, options = side.evidence[name], scorer.protocol.estimators.get(name, {})
+        return lambda i, j: float(module.pair(evidence[i], evidence[j], **options)), "sound"
     known = sorted({prompts[item] for item in side.items if item in prompts})
     network: Any = scorer.networks[module.FEATURE]
     texts = network.embed_text(known)
@@ -387,11 +387,11 @@ def _with_codec_floor(item: Score, decoded: Side, real: Side, scorer: Scorer) ->
     module = registry.module("metric", item.metric)
     if item.value is None or module.KIND == "prompted":
         return item
+    options = scorer.protocol.estimators.get(item.metric, {})
     if module.KIND == "distance":
-        options = scorer.protocol.estimators.get(item.metric, {})
         value = float(module.compute(decoded.rows(module.FEATURE)[0], real.rows(module.FEATURE)[0], **options))
     else:
-        value = float(np.nanmean([module.pair(found, found) for found in decoded.evidence[item.metric]]))
+        value = float(np.nanmean([module.pair(found, found, **options) for found in decoded.evidence[item.metric]]))
     return replace(item, details={**item.details, "codec_floor": value})
 
 

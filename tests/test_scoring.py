@@ -73,6 +73,15 @@ def test_alignment_stands_beside_its_chance_level(alike: ScoreResult, worse: Sco
     assert by_name(worse)["av_align"].floor < found.floor
 
 
+def test_a_per_clip_metric_takes_the_options_of_the_protocol(tmp_path: Path, real: Path) -> None:
+    folder(tmp_path, range(4))
+    rules = RULES.model_copy(update={"metrics": ("av_align_ms",), "estimators": {"av_align_ms": {"tolerance_ms": 1.0}}})
+    (strict,) = score(tmp_path, real, rules).scores
+    (loose,) = score(tmp_path, real, rules.model_copy(update={"estimators": {}})).scores
+    assert strict.value < loose.value
+    assert strict.floor < loose.floor
+
+
 def test_scores_do_not_depend_on_the_number_of_workers(tmp_path: Path, real: Path, alike: ScoreResult) -> None:
     again = score(folder(tmp_path / "alike", range(12)), real, RULES, workers=2)
     assert [item.value for item in again.scores] == [item.value for item in alike.scores]
