@@ -256,6 +256,19 @@ def test_eigenvalues_and_singular_values_agree_wherever_eigenvalues_are_taken(
     assert found == pytest.approx(frechet_distance(x, y), rel=1e-11)
 
 
+@pytest.mark.parametrize(("n", "d"), [(20, 60), (60, 60), (300, 60)])
+def test_well_conditioned_sets_need_no_singular_values(n: int, d: int, monkeypatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("singular values were computed")
+
+    x, y = decaying(n, d, 0, 1), decaying(n + 30, d, 1, 2)
+    expected = frechet_distance(x, y)
+    monkeypatch.setattr(np.linalg, "svd", refused)
+    assert frechet_distance(x, y) == expected
+    with pytest.raises(AssertionError, match="singular values"):
+        frechet_distance(decaying(n, d, 9, 1), decaying(n, d, 9, 2))
+
+
 def test_the_estimate_of_lost_digits_lies_above_what_is_lost() -> None:
     losses = []
     for decades in (0, 1, 2, 3, 4):

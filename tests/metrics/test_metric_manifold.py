@@ -97,6 +97,29 @@ def test_equal_rows_have_balls_of_no_size() -> None:
     assert precision_recall(same + 1e-9, same) == (0.0, 0.0)
 
 
+def test_repeated_rows_have_balls_of_no_size_whatever_the_rounding(monkeypatch) -> None:
+    rows = np.random.default_rng(0).standard_normal((3, 30)).repeat(7, axis=0)
+    monkeypatch.setattr(_pairs, "BLOCK_ROWS", 5)
+    assert density_coverage(rows[::-1], rows) == (0.0, 0.0)
+    table = _pairs.squared_distances(rows, rows.copy())
+    assert (table == 0).sum() == 3 * 7 * 7
+    near = rows[:1] + 1e-5
+    assert _pairs.squared_distances(rows[:1], near)[0, 0] == pytest.approx(30 * 1e-10, rel=1e-3)
+
+
+def test_a_row_as_far_as_the_radius_is_outside_whatever_the_rounding() -> None:
+    rng = np.random.default_rng(0)
+    directions = rng.standard_normal((400, 30))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    first, others = directions[0], directions[1:][directions[1:] @ directions[0] < 0.4]
+    centre = rng.standard_normal(30)
+    real = np.vstack([centre, centre + 0.1 * first, centre + 50])
+    found = density_coverage(centre + 0.1 * others, real[:2], k=1)
+    assert len(others) > 300
+    assert found == (0.0, 0.0)
+    assert density_coverage(centre + 0.0999 * others, real[:2], k=1).density >= 1
+
+
 def test_impossible_input_is_refused_in_a_sentence() -> None:
     x, y = pair(9, 9, 3, 1, 0)
     with pytest.raises(UserError, match=r"5 row\(s\) of reference features have no 5 neighbours each; 6 are needed"):
