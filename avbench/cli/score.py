@@ -178,7 +178,7 @@ def cache_clear() -> None:
 
         avbench cache clear
 
-        AVBENCH_CACHE=/scratch/cache avbench cache clear
+        avbench cache clear && avbench score outputs/ --reference real/
     """
     from avbench import cache
     from avbench.cli.console import ConsoleReporter
