@@ -10,8 +10,7 @@ same recordings taken from both halves and at all strengths, so that what record
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -268,42 +267,46 @@ def _judge(
 def _curve(metric: str, side: Side, keys: list[Key], distortion: Distortion, protocol: Protocol) -> Array:
     """The metric at strength 0 and the ten others (columns): on all recordings (row 0), and on each drawn half."""
     steps = [Key(CLEAN, 0, False), *(Key(distortion.name, k + 1, False) for k in range(len(distortion.strengths)))]
-    value = _estimator(metric, side, keys, protocol)
     recordings = sorted(set(side.clusters))
     rng = np.random.default_rng([protocol.seed, 8])
     draws = min(DRAWS, getattr(registry.module("metric", metric), "INTERVAL_DRAWS", DRAWS))
-    halves = [set(recordings)]
-    halves += [set(rng.permutation(recordings)[: len(recordings) // 2].tolist()) for _ in range(draws)]
-    return np.array([[value(step, half) for step in steps] for half in halves])
+    halves = [rng.permutation(recordings)[: len(recordings) // 2] for _ in range(draws)]
+    evaluate = _alignment if registry.module("metric", metric).KIND == "per_clip" else _distance
+    return np.stack([evaluate(metric, side, keys, step, halves, protocol) for step in steps], axis=1)
 
 
-def _estimator(metric: str, side: Side, keys: list[Key], protocol: Protocol) -> Callable[[Key, set[str]], float]:
-    """The metric as a function of a version and the recordings to take."""
-    module = registry.module("metric", metric)
-    places = defaultdict(list)
-    values: NDArray[Any]
-    if module.KIND == "per_clip":
-        values = np.array([module.pair(item, item) for item in side.evidence[metric]], dtype=np.float64)
-        owners = np.arange(len(keys))
-    else:
-        values, owners = side.embeddings[module.FEATURE]
-    for row, owner in enumerate(owners):
-        places[keys[owner]].append(row)
+def _alignment(
+    metric: str, side: Side, keys: list[Key], step: Key, halves: list[NDArray[np.str_]], protocol: Protocol
+) -> Array:
+    """Mean over the windows of a version that have a value: all of them, then those of each half."""
+    pair, options = registry.module("metric", metric).pair, protocol.estimators.get(metric, {})
+    places = [place for place, key in enumerate(keys) if key == step]
+    evidence = [side.evidence[metric][place] for place in places]
+    values = np.array([pair(found, found, **options) for found in evidence], dtype=np.float64)
+    clusters, known = np.array([side.clusters[place] for place in places]), np.isfinite(values)
+    chosen = [known, *(known & np.isin(clusters, half) for half in halves)]
+    return np.array([values[rows].mean() if rows.any() else np.nan for rows in chosen])
+
+
+def _distance(
+    metric: str, side: Side, keys: list[Key], step: Key, halves: list[NDArray[np.str_]], protocol: Protocol
+) -> Array:
+    """Distance of a version to the clean reference: of all rows, then of those of each half on both sides."""
+    module, options = registry.module("metric", metric), protocol.estimators.get(metric, {})
+    values, owners = side.embeddings[module.FEATURE]
     clusters = np.array(side.clusters)[owners]
-
-    def rows(key: Key, recordings: set[str]) -> NDArray[Any]:
-        return values[[row for row in places[key] if clusters[row] in recordings]]
-
-    def per_clip(key: Key, recordings: set[str]) -> float:
-        chosen = rows(key, recordings)
-        chosen = chosen[np.isfinite(chosen)]
-        return float(chosen.mean()) if len(chosen) else np.nan
-
-    def distance(key: Key, recordings: set[str]) -> float:
-        options: dict[str, Any] = protocol.estimators.get(metric, {})
-        return float(module.compute(rows(key, recordings), rows(Key(CLEAN, 0, True), recordings), **options))
-
-    return per_clip if module.KIND == "per_clip" else distance
+    mine, theirs = (
+        np.array([keys[owner] == key for owner in owners], dtype=bool) for key in (step, Key(CLEAN, 0, True))
+    )
+    rows, reference = values[mine], values[theirs]
+    picks = [np.flatnonzero(np.isin(clusters[mine], half)) for half in halves]
+    reference_picks = [np.flatnonzero(np.isin(clusters[theirs], half)) for half in halves]
+    if hasattr(module, "compute_subsets"):
+        found = module.compute_subsets(rows, reference, picks, reference_picks, **options)
+    else:
+        pairs = zip(picks, reference_picks, strict=True)
+        found = [module.compute(rows[some], reference[others], **options) for some, others in pairs]
+    return np.array([module.compute(rows, reference, **options), *found], dtype=np.float64)
 
 
 def _points(metric: str, distortion: Distortion, curve: Array, windows: int) -> list[Point]:
