@@ -170,7 +170,7 @@ DISTORTIONS: tuple[Distortion, ...] = (
     Distortion("shuffle", "share of frames", _TENTHS, _VIDEO, shuffle),
     Distortion("mute", "share of the sound", _TENTHS, _AUDIO, mute),
     Distortion("hiss", "rms", (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256), _AUDIO, hiss),
-    Distortion("offset", "s", tuple(LATEST_S * tenth for tenth in _TENTHS), _AUDIO, offset, is_shift=True),
+    Distortion("offset", "s", (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 1.6, LATEST_S), _AUDIO, offset, is_shift=True),
     Distortion("faster-picture", "gain in speed", _TENTHS, _VIDEO, faster_picture),
     Distortion("faster", "gain in speed", _TENTHS, _VIDEO | _AUDIO, faster),
 )
