@@ -170,7 +170,9 @@ def _spread(picture: Picture | None, sound: Sound | None, protocol: Protocol) ->
     video = picture.pick(_look(protocol), [int(k) for k in numbers])
     begin_s = float(times.starts_s[0])
     fps = protocol.frames / (times.end_s - begin_s)
-    return _Part(0, begin_s, fps, video, _listen(sound, protocol, begin_s, protocol.n_samples(fps)))
+    is_whole = protocol.fps is None
+    audio = _listen(sound, protocol, begin_s, protocol.n_samples(fps), is_whole=is_whole)
+    return _Part(0, begin_s, fps, video, audio)
 
 
 def _whole(picture: Picture | None, sound: Sound | None, protocol: Protocol) -> _Part:
@@ -187,7 +189,7 @@ def _whole(picture: Picture | None, sound: Sound | None, protocol: Protocol) -> 
         begin_s, notes = float(times.starts_s[0]), _vfr_note(times)
         fps = len(video) / (times.end_s - begin_s) if times.is_vfr else times.fps
     n_samples = round((protocol.sound_s or len(video) / fps) * protocol.sample_rate_hz)
-    return _Part(0, begin_s, fps, video, _listen(sound, protocol, begin_s, n_samples), notes)
+    return _Part(0, begin_s, fps, video, _listen(sound, protocol, begin_s, n_samples, is_whole=True), notes)
 
 
 def _look(protocol: Protocol) -> Look:
@@ -210,11 +212,13 @@ def _vfr_note(times: Frames) -> tuple[str, ...]:
     return ("variable frame rate",) if times.is_vfr else ()
 
 
-def _listen(sound: Sound | None, protocol: Protocol, start_s: float, n_samples: int | None) -> NDArray[np.float32]:
-    """The sound of one window; all there is for None."""
+def _listen(
+    sound: Sound | None, protocol: Protocol, start_s: float, n_samples: int | None, *, is_whole: bool = False
+) -> NDArray[np.float32]:
+    """The sound of one window; all there is for None. A window that is the whole file may have less of it."""
     if sound is None:
         return _no_audio()
-    if protocol.sound_s is None or n_samples is None:
+    if n_samples is None or (protocol.sound_s is None and not is_whole):
         return sound.read(_ear(protocol), start_s, n_samples)
     return _as_much(sound, protocol, start_s, n_samples)
 

@@ -203,6 +203,9 @@ class _Finder:
         return self.folders[folder].sounds
 
     def _add_array(self, folder: _Folder, stem: str, path: Path) -> None:
+        if not tensors.is_clip(path):
+            self.found.left_out[path.suffix] += 1
+            return
         if path.suffix.lower() != ".npy":
             self._sound(folder.path, stem)
             self.found.items.append(FileItem(path, self.name(path), stated=self.stated))

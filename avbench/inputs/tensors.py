@@ -191,6 +191,19 @@ def _number(found: Mapping[str, Any], key: str, otherwise: float, what: str) -> 
     return value
 
 
+def is_clip(path: Path) -> bool:
+    """False for a ``.safetensors`` that is readable and no clip, such as stored feature rows or a network."""
+    if path.suffix.lower() != ".safetensors":
+        return True
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return bool({"video", "audio"} & set(file.keys()))
+    except (SafetensorError, OSError):
+        return True  # decoding will say what is wrong with it
+
+
 def _safetensors(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 

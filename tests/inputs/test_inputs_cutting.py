@@ -150,6 +150,9 @@ def test_sound_that_ends_early_is_no_window(tmp_path: Path) -> None:
     assert [w.window_id for w in windows(path, BOTH, windows="tile")] == ["cut@0"]
     assert [w.window_id for w in windows(path, BOTH, windows="centre")] == ["cut@2"]
     assert [w.window_id for w in windows(path, PICTURE, windows="tile")] == ["cut@0", "cut@16"]
+    for policy in ("whole", "spread"):
+        (window,) = windows(path, BOTH, windows=policy, fps=None if policy == "spread" else 10)
+        assert window.signals.audio.shape[1] == pytest.approx(32_000, abs=1100)
     with pytest.raises(MediaError, match=r"the sound ends at 2"):
         windows(path, BOTH, frames=30)
     (window,) = windows(path, BOTH, frames=30, sound_s=3.0)

@@ -173,6 +173,7 @@ def test_arrays_that_are_no_video_are_no_clips(tmp_path: Path) -> None:
     for seed in (1, 2):
         save(tmp_path, "npz", seed)
     np.save(tmp_path / "features.npy", np.zeros((10, 400), np.float32))
+    save_file({"fvd": np.zeros((10, 400), np.float32)}, tmp_path / "features.safetensors")
     assert len(all_windows(tmp_path)) == 2
 
 
