@@ -181,6 +181,7 @@ def _difference(metric: str, a: _Result, b: _Result, paired: bool) -> Difference
         return _of_means(metric, a, b, paired, rng)
     protocol = Protocol.model_validate(a.record.protocol.settings)
     options = protocol.estimators.get(metric, {})
+    subsets = getattr(module, "compute_subsets", None)
     (rows_a, groups_a), (rows_b, groups_b) = a.generated.rows(module.FEATURE), b.generated.rows(module.FEATURE)
     rows_r, groups_r = a.reference.rows(module.FEATURE)
     return distance_difference(
@@ -194,6 +195,7 @@ def _difference(metric: str, a: _Result, b: _Result, paired: bool) -> Difference
         paired=paired and set(groups_a) == set(groups_b),
         rng=rng,
         draws=min(DRAWS, getattr(module, "INTERVAL_DRAWS", DRAWS)),
+        of_subsets=functools.partial(subsets, **options) if subsets else None,
     )
 
 

@@ -389,7 +389,10 @@ def _with_codec_floor(item: Score, decoded: Side, real: Side, scorer: Scorer) ->
         return item
     options = scorer.protocol.estimators.get(item.metric, {})
     if module.KIND == "distance":
-        value = float(module.compute(decoded.rows(module.FEATURE)[0], real.rows(module.FEATURE)[0], **options))
+        try:
+            value = float(module.compute(decoded.rows(module.FEATURE)[0], real.rows(module.FEATURE)[0], **options))
+        except UserError as error:
+            return replace(item, warnings=(*item.warnings, f"{item.metric}: no codec floor ({error})"))
     else:
         value = float(np.nanmean([module.pair(found, found, **options) for found in decoded.evidence[item.metric]]))
     return replace(item, details={**item.details, "codec_floor": value})

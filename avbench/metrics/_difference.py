@@ -21,7 +21,8 @@ from scipy import stats
 
 from avbench.errors import UserError
 from avbench.metrics._arrays import Rows, as_features
-from avbench.metrics._interval import Z_95, cluster_rows, half_of, mean_interval
+from avbench.metrics._interval import Z_95, OfSubsets, cluster_rows, half_of, mean_interval
+from avbench.metrics._pairs import Picks
 
 PERMUTATIONS = 9999
 BOOTSTRAPS = 2000
@@ -59,6 +60,7 @@ def distance_difference(
     paired: bool,
     rng: np.random.Generator,
     draws: int = 100,
+    of_subsets: OfSubsets | None = None,
 ) -> Difference:
     """Difference of two distances to one reference.
 
@@ -73,6 +75,7 @@ def distance_difference(
         paired: Clusters of equal name belong together; the names must then be the same on both sides.
         rng: Where the draws come from.
         draws: Subsamples.
+        of_subsets: The metric's ``compute_subsets``, where it has one.
 
     Raises:
         UserError: Bad features, or too few clusters on a side.
@@ -82,15 +85,21 @@ def distance_difference(
     in_r = cluster_rows(reference_groups, len(rows_r), "reference")
     if paired and set(a_groups) != set(b_groups):
         raise ValueError("paired sides must have the same clusters")
-    found = []
+    picks_a, picks_b, picks_r = [], [], []
     for _ in range(draws):
-        half_r = rows_r[half_of(in_r, rng)]
+        picks_r.append(half_of(in_r, rng))
         state = rng.bit_generator.state
-        half_a = rows_a[half_of(in_a, rng)]
+        picks_a.append(half_of(in_a, rng))
         if paired:  # clusters come in the order of their names: the same draw takes the same ones
             rng.bit_generator.state = state
-        half_b = rows_b[half_of(in_b, rng)]
-        found.append(distance(half_a, half_r) - distance(half_b, half_r))
+        picks_b.append(half_of(in_b, rng))
+
+    def halves(rows: Rows, picks: Picks) -> NDArray[np.float64]:
+        if of_subsets is not None:
+            return np.asarray(of_subsets(rows, rows_r, picks, picks_r))
+        return np.array([distance(rows[p], rows_r[r]) for p, r in zip(picks, picks_r, strict=True)])
+
+    found = halves(rows_a, picks_a) - halves(rows_b, picks_b)
     value = distance(rows_a, rows_r) - distance(rows_b, rows_r)
     sd = float(np.std(found, ddof=1))
     p = float(2 * stats.norm.sf(abs(value) / sd)) if sd > 0 else float(value == 0)
