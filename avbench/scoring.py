@@ -194,6 +194,7 @@ def score(
     *,
     training_set: Path | None = None,
     reconstructions: Path | None = None,
+    prompts_table: Path | None = None,
     workers: int = 1,
     device: str = "cpu",
     cache: FeatureCache | None = None,
@@ -207,6 +208,7 @@ def score(
         protocol: How.
         training_set: What the model was trained on, for the memorisation check.
         reconstructions: Real clips that went through the model's codec and back; their score is the codec's floor.
+        prompts_table: File of prompts, such as the ``.csv`` of JavisBench; None reads what lies beside the clips.
         workers: Processes for decoding and weight-free features.
         device: Where feature networks run.
         cache: Feature cache; None measures everything anew.
@@ -229,7 +231,7 @@ def score(
     if protocol.equal_n:
         shorter = min(len(generated.window_ids), len(real.window_ids))
         generated, real = generated.take(np.arange(shorter)), real.take(np.arange(shorter))
-    prompts = inputs.prompts(outputs, generated.items)
+    prompts = inputs.prompts(outputs, generated.items, prompts_table)
     scores = [_score(name, generated, real, scorer, prompts) for name in protocol.metrics]
     if reconstructions is not None:
         decoded, _ = scorer.generated(reconstructions, "reconstructions")

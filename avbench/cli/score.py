@@ -38,6 +38,10 @@ def score(
         Path | None,
         typer.Option(help="Folder of real clips after the model's codec and back: adds the codec's floor."),
     ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="File of prompts (.csv or .json). Default: samples.json and tables beside the clips."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Name of the model in the record. Default: the folder's name.")
     ] = None,
@@ -65,6 +69,7 @@ def score(
         protocol,
         training_set=training_set,
         reconstructions=reconstructions,
+        prompts=prompts,
         model=model,
         device=device,
         workers=workers,
