@@ -70,10 +70,10 @@ def loss_curve(steps: Sequence[float], losses: Sequence[float]) -> Markup:
     grid = "".join(
         f'<path class="grid" d="M{_LEFT} {y(t):.1f}H{width - _RIGHT}"/>'
         f'<text x="{_LEFT - 8}" y="{y(t) + 4:.1f}" text-anchor="end">{t:.3g}</text>'
-        for t in _ticks(y_low, y_high, is_log)
+        for t in ticks(y_low, y_high, is_log)
     )
     marks = "".join(
-        f'<text x="{x(t):.1f}" y="{height - 6}" text-anchor="middle">{t:g}</text>' for t in _ticks(x_low, x_high, False)
+        f'<text x="{x(t):.1f}" y="{height - 6}" text-anchor="middle">{t:g}</text>' for t in ticks(x_low, x_high, False)
     )
     points = "L".join(f"{x(s):.0f} {y(v):.1f}" for s, v in zip(steps, losses, strict=True))
     label = f"Loss from {losses[0]:.4g} to {losses[-1]:.4g} over {len(steps)} points"
@@ -91,7 +91,7 @@ def _padded(low: float, high: float, is_log: bool) -> _Range:
     return low - room, high + room
 
 
-def _ticks(low: float, high: float, is_log: bool) -> list[float]:
+def ticks(low: float, high: float, is_log: bool) -> list[float]:
     """Round numbers inside [low, high], about four of them."""
     if is_log:
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

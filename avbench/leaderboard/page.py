@@ -44,7 +44,7 @@ def build(folder: Path) -> list[Path]:
 def markdown(folder: Path) -> str:
     """The tables as Markdown."""
     found = tables.tables(records.load_all(folder))
-    return _environment().get_template("leaderboard.md").render(tables=found)
+    return environment().get_template("leaderboard.md").render(tables=found)
 
 
 def html(folder: Path) -> str:
@@ -55,7 +55,7 @@ def html(folder: Path) -> str:
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
-        _environment()
+        environment()
         .get_template("index.html")
         .render(
             tables=found,
@@ -70,7 +70,7 @@ def html(folder: Path) -> str:
     )
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
     """Templates with every value escaped in HTML; Markdown uses the filters ``md`` and ``fence``."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),

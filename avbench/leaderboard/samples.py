@@ -6,6 +6,7 @@ does not count.
 
 from __future__ import annotations
 
+import io
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -198,13 +199,20 @@ def _small(info: media.MediaInfo) -> tuple[int, int]:
 
 def write_spectrogram(path: Path, audio: NDArray[np.float32], sample_rate_hz: int) -> None:
     """Publish the spectrogram of ``audio`` (float32 (C, L)) as a small palette PNG."""
+    with workspace.publish(path) as temporary:
+        temporary.write_bytes(spectrogram_png(audio, sample_rate_hz))
+
+
+def spectrogram_png(audio: NDArray[np.float32], sample_rate_hz: int) -> bytes:
+    """The spectrogram of ``audio`` (float32 (C, L)) as a small palette PNG."""
     decibels = figures.spectrogram(audio, sample_rate_hz)
     levels = np.rint((1 - decibels / figures.QUIETEST_DB) * 63).astype(np.uint8)
     colours = (matplotlib.colormaps["magma"](np.linspace(0, 1, 64))[:, :3] * 255).round().astype(np.uint8)
     picture = Image.frombytes("P", (levels.shape[1], levels.shape[0]), levels.tobytes())
     picture.putpalette(colours.tobytes())
-    with workspace.publish(path) as temporary:
-        picture.save(temporary, format="PNG", optimize=True)
+    packed = io.BytesIO()
+    picture.save(packed, format="PNG", optimize=True)
+    return packed.getvalue()
 
 
 def _thin(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, ...], tuple[float, ...], int]:

@@ -19,7 +19,7 @@ from avbench import registry
 from avbench.leaderboard.records import ResultRecord, track_of
 from avbench.schema import Score
 
-_LABELS = {"av_align": "AV-align"}
+_LABELS = {"av_align": "AV-align", "av_align_javis": "AV-align JavisBench", "av_align_ms": "AV-align ms"}
 _ARROWS = {True: "↑", False: "↓", None: ""}
 _FACTS = ("HIGHER_IS_BETTER", "UNIT", "SOURCE")
 

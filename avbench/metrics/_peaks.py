@@ -40,6 +40,22 @@ class Peaks(NamedTuple):
     motion_px: list[float]
 
 
+class Matches(NamedTuple):
+    """What a metric makes of the events of a clip, for a drawing.
+
+    Attributes:
+        onsets_s: Onsets it counts, seconds.
+        motion_peaks_s: Peaks of motion it counts, seconds.
+        pairs: Those that belong together: (onset, peak), seconds.
+        floor_px: Least motion of a peak, pixels per frame; 0 where any counts.
+    """
+
+    onsets_s: list[float]
+    motion_peaks_s: list[float]
+    pairs: list[tuple[float, float]]
+    floor_px: float = MIN_FLOW_PX
+
+
 def evidence(clip: ClipSignals) -> Peaks:
     """What the alignment metrics take of a clip given as arrays.
 

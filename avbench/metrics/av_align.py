@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avbench.metrics._peaks import Peaks, evidence, evidence_of_file
+from avbench.metrics._peaks import Matches, Peaks, evidence, evidence_of_file
 
 if TYPE_CHECKING:
     from avbench.metrics._base import ClipSignals
@@ -87,6 +87,12 @@ def per_clip(clip: ClipSignals) -> float:
 def pair(sound_of: Peaks, picture_of: Peaks) -> float:
     """AV-align of the sound of one clip with the picture of another; chance level, where the two differ."""
     return av_align_score(sound_of.audio_times_s, picture_of.video_times_s, picture_of.fps)
+
+
+def matches(peaks: Peaks) -> Matches:
+    """The onsets, peaks and pairs that the score of a clip counts."""
+    pairs = greedy_pairs(peaks.audio_times_s, peaks.video_times_s, peaks.fps)
+    return Matches(peaks.audio_times_s, peaks.video_times_s, pairs)
 
 
 def av_align(clip_path: Path) -> float:

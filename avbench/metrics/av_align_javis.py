@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avbench.metrics._peaks import Peaks, evidence, evidence_of_file, local_maxima_times
+from avbench.metrics._peaks import Matches, Peaks, evidence, evidence_of_file, local_maxima_times
 
 if TYPE_CHECKING:
     from avbench.metrics._base import ClipSignals
@@ -39,8 +39,16 @@ def av_align_javis_score(audio_times_s: Sequence[float], video_times_s: Sequence
     Returns:
         At least 0; above 1 where several onsets share a peak; 0 when either side or both are empty.
     """
-    matched = sum(any(v - 1 / fps < a < v + 1 / fps for v in video_times_s) for a in audio_times_s)
+    matched = len(_first_in_reach(audio_times_s, video_times_s, fps))
     return matched / (len(audio_times_s) + len(video_times_s) - matched + _EPSILON)
+
+
+def _first_in_reach(
+    audio_times_s: Sequence[float], video_times_s: Sequence[float], fps: float
+) -> list[tuple[float, float]]:
+    """Each onset that has a motion peak within one frame, with the first such peak."""
+    found = ((a, next((v for v in video_times_s if v - 1 / fps < a < v + 1 / fps), None)) for a in audio_times_s)
+    return [(a, v) for a, v in found if v is not None]
 
 
 def per_clip(clip: ClipSignals) -> float:
@@ -60,6 +68,13 @@ def pair(sound_of: Peaks, picture_of: Peaks) -> float:
     """The score of the sound of one clip with the picture of another; chance level, where the two differ."""
     video_times_s = local_maxima_times(picture_of.motion_px, picture_of.fps)
     return av_align_javis_score(sound_of.audio_native_times_s, video_times_s, picture_of.fps)
+
+
+def matches(peaks: Peaks) -> Matches:
+    """The onsets, peaks and pairs that the score of a clip counts."""
+    video_times_s = local_maxima_times(peaks.motion_px, peaks.fps)
+    pairs = _first_in_reach(peaks.audio_native_times_s, video_times_s, peaks.fps)
+    return Matches(peaks.audio_native_times_s, video_times_s, pairs, floor_px=0.0)
 
 
 def av_align_javis(clip_path: Path) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avbench.errors import UserError
-from avbench.metrics._peaks import Peaks, evidence, evidence_of_file
+from avbench.metrics._peaks import Matches, Peaks, evidence, evidence_of_file
 
 if TYPE_CHECKING:
     from avbench.metrics._base import ClipSignals
@@ -105,6 +105,12 @@ def per_clip(clip: ClipSignals, tolerance_ms: float = TOLERANCE_MS) -> float:
 def pair(sound_of: Peaks, picture_of: Peaks, tolerance_ms: float = TOLERANCE_MS) -> float:
     """The score of the sound of one clip with the picture of another; chance level, where the two differ."""
     return av_align_ms_score(sound_of.audio_times_s, picture_of.video_times_s, tolerance_ms)
+
+
+def matches(peaks: Peaks, tolerance_ms: float = TOLERANCE_MS) -> Matches:
+    """The onsets, peaks and pairs that the score of a clip counts."""
+    pairs = matched_pairs(peaks.audio_times_s, peaks.video_times_s, tolerance_ms)
+    return Matches(peaks.audio_times_s, peaks.video_times_s, pairs)
 
 
 def av_align_ms(clip_path: Path, tolerance_ms: float = TOLERANCE_MS) -> float:

@@ -50,6 +50,16 @@ def test_the_three_metrics_share_one_evidence_so_flow_runs_once() -> None:
     assert typing.get_type_hints(evidence)["return"] is Peaks
 
 
+@pytest.mark.parametrize("name", ["av_align", "av_align_javis", "av_align_ms"])
+def test_what_is_drawn_is_what_is_scored(name: str) -> None:
+    module = registry.module("metric", name)
+    peaks = Peaks([0.35, 0.52, 0.9], [0.5, 0.8], 10, [0.48, 0.52], [0, 0, 0, 0, 0, 1, 0, 0, 2, 0])
+    onsets, motions, pairs, _ = module.matches(peaks)
+    assert module.pair(peaks, peaks) == pytest.approx(len(pairs) / (len(onsets) + len(motions) - len(pairs)), rel=1e-5)
+    assert {a for a, _ in pairs} <= set(onsets)
+    assert {v for _, v in pairs} <= set(motions)
+
+
 def test_evidence_survives_json_unchanged() -> None:
     clip = ClipSignals(jolts([4, 9], 16), 10, clicks([0.41, 0.9], 1.6, 16_000), 16_000)
     found = evidence(clip)
