@@ -69,7 +69,7 @@ class Feature(nn.Module, ABC):
     modality: ClassVar[Literal["video", "audio"]]
     dim: ClassVar[int]
     fps: ClassVar[float | None] = None
-    sample_rate_hz: ClassVar[int | None] = None
+    sample_rate_hz: int | None = None
     min_frames: ClassVar[int | None] = None
     min_samples: int | None = None
     weight: ClassVar[Weight | None] = None
@@ -169,7 +169,7 @@ class AudioFeature(Feature):
     """A feature of sound: ``embed`` takes float (B, L), mono, in [-1, 1], at ``sample_rate_hz``."""
 
     modality = "audio"
-    sample_rate_hz: ClassVar[int]
+    sample_rate_hz: int
     min_samples: int
     resampler: Literal["kaiser_best", "sinc_hann"] = "kaiser_best"
     """How sound of another rate is brought to this one; see `avbench.features._clips.to_rate`."""
