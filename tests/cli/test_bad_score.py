@@ -78,7 +78,7 @@ def test_each_bad_clip_has_a_reason_and_the_rest_is_scored(place: Path) -> None:
     assert record["n_used"] == 8
     expected = {
         "mute.mp4": "no sound",
-        "short.mp4": "shorter than one window",
+        "short.mp4": "before the 1.6 s asked for",
         "cut.mp4": "",
         "words.mp4": "",
         "empty.mp4": "",
