@@ -1,7 +1,10 @@
-"""Embeddings of picture and sound, one file each: i3d, vggish, clip (published networks), mel and flow (no weights).
+"""Embeddings of picture and sound, one file each.
+
+i3d, vggish, audioclip, clap and clip are published networks; mel, flow, motion, loudness and onset_rate need no weights.
 
     feature = avbench.features.load("i3d")
     values, owner = feature.embed(clips)      # uint8 (B, T, H, W, 3) -> float32 (rows, 400), int64 (rows,)
+    logits = feature(x)                       # the network alone, on what its reference takes: (B, 3, T, 224, 224)
 
 Importing this package is cheap; `load` imports torch.
 """

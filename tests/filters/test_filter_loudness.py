@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avbench.filters.loudness import GATE_LUFS, RATE_HZ, Filter, integrated_lufs
+from avbench.features._lufs import GATE_LUFS, RATE_HZ, integrated_lufs
+from avbench.filters.loudness import Filter
 from tests.filters.rendered import signals
 
 
