@@ -56,3 +56,8 @@ def test_each_protocol_has_its_source_beside_the_table(name: str) -> None:
     for word in found.source.replace(",", " ").replace(";", " ").split():
         if "@" in word:
             assert word in PAGE
+
+
+def test_the_tables_name_no_protocol_that_is_not_there() -> None:
+    first_cells = {line.split("|")[1].strip(" `") for line in PAGE.splitlines() if line.startswith("| `")}
+    assert first_cells == set(NAMES)
