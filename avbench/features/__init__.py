@@ -1,6 +1,6 @@
 """Embeddings of picture and sound, one file each.
 
-i3d, vggish, audioclip, clap and clip are published networks; mel, flow, motion, loudness and onset_rate need no weights.
+Published networks: i3d, vggish, audioclip, clap, clip. Without weights: mel, flow, motion, loudness, onset_rate.
 
     feature = avbench.features.load("i3d")
     values, owner = feature.embed(clips)      # uint8 (B, T, H, W, 3) -> float32 (rows, 400), int64 (rows,)

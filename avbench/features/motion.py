@@ -1,6 +1,7 @@
 """1 number for how much a clip moves, without any weights: mean optical flow, pixels per frame.
 
-The flow is that of AV-align, at full size. It depends on the size and the rate of the pictures: compare clips of one protocol. A still clip is 0.
+The flow is that of AV-align, at full size. It depends on the size and the rate of the pictures: compare clips of one
+protocol. A still clip is 0.
 """
 
 from __future__ import annotations
