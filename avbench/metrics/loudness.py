@@ -7,9 +7,9 @@ sides: 0 where they agree, 1 where they do not overlap. Two fresh samples of one
 
 from __future__ import annotations
 
-from numpy.typing import ArrayLike
+from avbench.metrics._two_samples_metric import compute, details
 
-from avbench.metrics._two_samples import ks_distance
+__all__ = ["compute", "details"]
 
 KIND = "distance"
 FEATURE = "loudness"
@@ -18,19 +18,3 @@ HIGHER_IS_BETTER = False
 UNIT = "difference of distribution functions"
 RANGE = (0.0, 1.0)
 SOURCE = "avbench; statistic of Kolmogorov 1933 and Smirnov 1939"
-
-
-def compute(generated: ArrayLike, reference: ArrayLike) -> float:
-    """The statistic; see `avbench.metrics.ks_distance`.
-
-    Args:
-        generated: Float array (n, 1).
-        reference: Float array (m, 1).
-    """
-    return ks_distance(generated, reference).statistic
-
-
-def details(generated: ArrayLike, reference: ArrayLike) -> dict[str, float]:
-    """Medians of both sides, in the unit of the feature."""
-    found = ks_distance(generated, reference)
-    return {"generated_median": found.generated_median, "reference_median": found.reference_median}
