@@ -4,8 +4,9 @@
 
 CLONE is a checkout of songweige/content-debiased-fvd or of JunyaoHu/common_metrics_on_video_quality; without it only
 avbench is measured. FOLDER holds videos, of which windows of 16 frames at 10 frames per second become clips: one side
-is the first half of the files by name, the other the second; without it the clips are moving textures. Weights are drawn from a seed (the published ones with
---weights FILE), so that FVD here compares implementations and says nothing about videos.
+is the first half of the files by name, the other the second; without it the clips are moving textures. Weights are
+drawn from a seed (the published ones with --weights FILE), so that FVD here compares implementations and says nothing
+about videos.
 
 Preparing the pixels counts. The candidates run in turn, batch by batch; printed are medians, their ratios to the peer,
 the largest difference of logits in standard deviations, and the FVD between the two sides by each.
