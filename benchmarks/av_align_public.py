@@ -201,22 +201,24 @@ def timed_in_turn(clips: list[Path], folder: Path, tempo: ModuleType, repeats: i
     """Medians on short clips, the two sides alternating."""
     equal, ratios = True, []
     for clip in clips:
-        wav = to_wav(clip, folder / "short.wav")
+        wav, extraction_s = seconds_of(to_wav, clip, folder / "short.wav")
         seconds: dict[str, list[float]] = {"public": [], "avbench": []}
         for _ in range(repeats):
             (theirs, _), public_s = seconds_of(of_public, tempo, clip, wav)
-            found, own_s = seconds_of(lambda path: of_ours(evidence_of_file(path)), clip)
+            found, own_s = seconds_of(av_align, clip)
             seconds["public"].append(public_s)
             seconds["avbench"].append(own_s)
-        equal &= same(theirs, found)
+        is_same = found == theirs[2] or (math.isnan(found) and math.isnan(theirs[2]))
+        equal &= is_same
         public, own = (statistics.median(seconds[side]) for side in ("public", "avbench"))
         ratios.append(public / own)
         print(
-            f"{clip.name:42s} {'equal' if same(theirs, found) else 'DIFFERENT'}  median of {repeats}: "
-            f"{public:.3f} s public, {own:.3f} s avbench, {public / own:.2f}x",
+            f"{clip.name:42s} {'equal' if is_same else 'DIFFERENT'}  median of {repeats}: "
+            f"{public:.3f} s public (and {extraction_s:.3f} s for its wav), {own:.3f} s avbench, {public / own:.2f}x",
             flush=True,
         )
-    print(f"public / avbench, geometric mean over {len(ratios)} short clips: {statistics.geometric_mean(ratios):.2f}x")
+    mean = statistics.geometric_mean(ratios)
+    print(f"public / avbench, geometric mean over {len(ratios)} short clips, wav not counted: {mean:.2f}x")
     return equal
 
 

@@ -38,6 +38,9 @@ def test_frames_are_those_of_opencv_bit_for_bit(clip: Path) -> None:
     expected, fps = opencv_frames(clip)
     np.testing.assert_array_equal(frames, expected)
     assert media_native.native_fps(clip) == fps == 30.0
+    with media_native.native_picture(clip) as (again, stated_fps):
+        np.testing.assert_array_equal(list(again), expected)
+        assert stated_fps == fps
 
 
 def assert_samples_of_wav(clip: Path, wav: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from itertools import islice, pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+HELD_FRAMES = 16
 
 
 def motion(frames: Iterable[NDArray[np.uint8]]) -> list[float]:
@@ -16,14 +18,21 @@ def motion(frames: Iterable[NDArray[np.uint8]]) -> list[float]:
     Value i belongs to the step from frame i-1 to i; frame 0, which has no step, takes the value of frame 1.
 
     Args:
-        frames: uint8 (H, W, 3) RGB each: an array (T, H, W, 3), or an iterator, of which two frames are held.
+        frames: uint8 (H, W, 3) RGB each: an array (T, H, W, 3), or an iterator, of which
+            `HELD_FRAMES` are held in grey.
 
     Returns:
         One number per frame; for a single frame there is no motion and the list is empty.
     """
-    grey = (np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), dtype=np.uint8) for frame in frames)
-    steps = [_mean_length(farneback(before, after)) for before, after in pairwise(grey)]
+    steps = [_mean_length(farneback(before, after)) for before, after in pairwise(_grey(frames))]
     return steps[:1] + steps
+
+
+def _grey(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    """Grey frames, uint8 (H, W). They are decoded in runs: a frame decoded between two flows empties the caches."""
+    grey = (np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), dtype=np.uint8) for frame in frames)
+    while run := list(islice(grey, HELD_FRAMES)):
+        yield from run
 
 
 def farneback(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:

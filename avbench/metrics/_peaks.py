@@ -74,17 +74,33 @@ def evidence_of_file(clip_path: Path) -> Peaks:
     """The same of a clip file, taken apart as the published code does.
 
     Every frame is taken at its stored size, and frames and samples are counted from the first of each stream; time
-    stamps are not read. Two frames are held at a time.
+    stamps are not read. A few frames are held at a time.
 
     Raises:
         MediaError: Unreadable, without picture or without sound.
     """
+    return _peaks(*_signals_of_file(clip_path))
+
+
+def events_of_file(clip_path: Path) -> tuple[list[float], list[float], float]:
+    """Of that only ``audio_times_s``, ``video_times_s`` and ``fps``.
+
+    Raises:
+        MediaError: Unreadable, without picture or without sound.
+    """
+    from avbench.features._onsets import onset_times
+
+    audio, sample_rate_hz, motion_px, fps = _signals_of_file(clip_path)
+    return onset_times(audio, sample_rate_hz), local_maxima_times(motion_px, fps, MIN_FLOW_PX), fps
+
+
+def _signals_of_file(clip_path: Path) -> tuple[NDArray[np.float32], int, list[float], float]:
     from avbench import media_native
     from avbench.features._flow_motion import motion
 
-    fps = media_native.native_fps(clip_path)
     audio, sample_rate_hz = media_native.native_samples(clip_path)
-    return _peaks(audio, sample_rate_hz, motion(media_native.native_frames(clip_path)), fps)
+    with media_native.native_picture(clip_path) as (frames, fps):
+        return audio, sample_rate_hz, motion(frames), fps
 
 
 def _peaks(audio: NDArray[np.float32], sample_rate_hz: int, motion_px: list[float], fps: float) -> Peaks:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avbench.metrics._peaks import Matches, Peaks, evidence, evidence_of_file
+from avbench.metrics._peaks import Matches, Peaks, events_of_file, evidence
 
 if TYPE_CHECKING:
     from avbench.metrics._base import ClipSignals
@@ -102,7 +102,7 @@ def av_align(clip_path: Path) -> float:
     time stamps are not read. Where a file's streams begin apart or have gaps, prefer `per_clip` on arrays in sync.
 
     Args:
-        clip_path: A file with picture and sound; two of its frames are held at a time.
+        clip_path: A file with picture and sound; a few of its frames are held at a time.
 
     Returns:
         A number in [0, 1], or NaN when the clip has no peak in either stream.
@@ -110,5 +110,4 @@ def av_align(clip_path: Path) -> float:
     Raises:
         MediaError: Unreadable, without picture or without sound.
     """
-    peaks = evidence_of_file(clip_path)
-    return pair(peaks, peaks)
+    return av_align_score(*events_of_file(clip_path))

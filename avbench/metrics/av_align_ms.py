@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avbench.errors import UserError
-from avbench.metrics._peaks import Matches, Peaks, evidence, evidence_of_file
+from avbench.metrics._peaks import Matches, Peaks, events_of_file, evidence
 
 if TYPE_CHECKING:
     from avbench.metrics._base import ClipSignals
@@ -124,5 +124,5 @@ def av_align_ms(clip_path: Path, tolerance_ms: float = TOLERANCE_MS) -> float:
         MediaError: Unreadable, without picture or without sound.
         UserError: The tolerance is no length of time.
     """
-    peaks = evidence_of_file(clip_path)
-    return pair(peaks, peaks, tolerance_ms)
+    audio_times_s, video_times_s, _ = events_of_file(clip_path)
+    return av_align_ms_score(audio_times_s, video_times_s, tolerance_ms)
