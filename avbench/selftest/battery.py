@@ -98,7 +98,8 @@ class Cell:
         rho: Spearman correlation of strength and value, positive when the metric gets worse; NaN when it never moves.
         change: Change at the largest strength, positive when worse.
         is_monotone: It never gets better from one strength to the next beyond the error of ten such steps.
-        told_from: Smallest strength from which on every change is beyond its error; None where there is none.
+        told_from: Smallest strength from which on every change is beyond its error and goes the same way; None where
+            there is none.
         judgement: Whether it does what it is meant to do; empty where nothing is asked of it. ``faint``: it gets worse
             as it should, but stays within its error, so that more clips would tell.
     """
@@ -354,7 +355,10 @@ def _cell(points: Sequence[Point], should: Meant, sign: float) -> Cell:
         now - before >= -Z_TEN / Z_95 * point.step_error
         for before, now, point in zip(changes, changes[1:], known[1:], strict=False)
     )
-    told = [bool(abs(point.change) > point.change_error) for point in known]
+    told = [
+        abs(point.change) > point.change_error and change * changes[-1] > 0
+        for point, change in zip(known, changes, strict=True)
+    ]
     told_from = None
     for point, is_told in zip(reversed(known), reversed(told), strict=True):
         if not is_told:

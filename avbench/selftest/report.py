@@ -20,7 +20,7 @@ _INK, _GRID, _COLOURS = "#333333", "#dddddd", {"worse": "#0b6e99", "still": "#7a
 
 
 def write(battery: Battery, folder: Path) -> list[Path]:
-    """Write ``battery.csv``, ``battery.parquet``, ``battery.md`` and ``battery-<family>.svg``.
+    """Write ``battery.csv`` (six digits), ``battery.parquet`` (all), ``battery.md`` and ``battery-<family>.svg``.
 
     Returns:
         The files.
@@ -30,26 +30,33 @@ def write(battery: Battery, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     numbers = pd.DataFrame([dataclasses.asdict(point) for point in battery.points])
     paths = [folder / "battery.csv", folder / "battery.parquet", folder / "battery.md"]
-    write_text(paths[0], numbers.to_csv(index=False))
+    write_text(paths[0], numbers.to_csv(index=False, float_format="%.6g"))
     with publish(paths[1]) as temporary:
         numbers.to_parquet(temporary, index=False)
     write_text(paths[2], "\n".join(table(battery)) + "\n")
-    for family in FAMILIES.values():
-        metrics = [metric for metric in _metrics(battery.cells) if _family(metric) == family]
-        if metrics:
-            paths.append(folder / f"battery-{family}.svg")
-            write_text(paths[-1], curves(battery, metrics))
+    for family, metrics in _families(battery.cells).items():
+        paths.append(folder / f"battery-{family}.svg")
+        write_text(paths[-1], curves(battery, metrics))
     return paths
 
 
 def table(battery: Battery) -> list[str]:
-    """Markdown: what each metric makes of each distortion."""
-    distortions = list(dict.fromkeys(cell.distortion for cell in battery.cells))
-    lines = [f"| metric | {' | '.join(distortions)} |", "|---" * (len(distortions) + 1) + "|"]
-    for metric in _metrics(battery.cells):
-        cells = {cell.distortion: cell for cell in battery.cells if cell.metric == metric}
-        lines.append(f"| `{metric}` | {' | '.join(describe(cells[name]) for name in distortions)} |")
-    return lines
+    """Markdown: what each metric makes of each distortion, a table per family.
+
+    A distortion that leaves a family still, as it should, has no row.
+    """
+    lines: list[str] = []
+    for family, metrics in _families(battery.cells).items():
+        cells = {(cell.metric, cell.distortion): cell for cell in battery.cells if cell.metric in metrics}
+        names = dict.fromkeys(cell.distortion for cell in cells.values() if cell.judgement != "still")
+        lines += [
+            f"| {family} | {' | '.join(f'`{metric}`' for metric in metrics)} |",
+            "|---" * (len(metrics) + 1) + "|",
+        ]
+        for name in names:
+            lines.append(f"| {name} | {' | '.join(describe(cells[metric, name]) for metric in metrics)} |")
+        lines.append("")
+    return lines[:-1]
 
 
 def describe(cell: Cell) -> str:
@@ -87,7 +94,7 @@ def curves(battery: Battery, metrics: Sequence[str]) -> str:
     }
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(1.55 * len(distortions) + 0.6, 1.25 * len(metrics) + 0.5), layout="constrained")
-        axes = figure.subplots(len(metrics), len(distortions), sharey="row", squeeze=False)
+        axes = figure.subplots(len(metrics), len(distortions), sharex="col", sharey="row", squeeze=False)
         for row, metric in enumerate(metrics):
             for column, distortion in enumerate(distortions):
                 points = [p for p in battery.points if (p.metric, p.distortion) == (metric, distortion)]
@@ -112,16 +119,19 @@ def _draw(panel: Any, points: Sequence[Point], colour: str) -> None:
     low = [point.value - point.change_error for point in points]
     high = [point.value + point.change_error for point in points]
     panel.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
-    panel.plot(x, values, color=colour, linewidth=1.3, marker="o", markersize=2)
+    panel.plot(x, values, color=colour, linewidth=1.3)
     panel.set_xticks([0, 5, 10], [f"{points[k].strength:g}" for k in (0, 5, 10)])
-    panel.grid(color=_GRID, linewidth=0.4)
+    panel.grid(axis="y", color=_GRID, linewidth=0.4)
     panel.tick_params(length=0, colors=_INK)
     for spine in panel.spines.values():
         spine.set_visible(False)
 
 
-def _metrics(cells: Sequence[Cell]) -> list[str]:
-    return list(dict.fromkeys(cell.metric for cell in cells))
+def _families(cells: Sequence[Cell]) -> dict[str, list[str]]:
+    """Metrics of each family, both in order."""
+    metrics = dict.fromkeys(cell.metric for cell in cells)
+    found = {family: [metric for metric in metrics if _family(metric) == family] for family in FAMILIES.values()}
+    return {family: names for family, names in found.items() if names}
 
 
 def _family(metric: str) -> str:
