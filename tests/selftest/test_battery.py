@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from avbench import registry
 from avbench.curate import synthetic
 from avbench.errors import UserError
+from avbench.features._base import VideoFeature
 from avbench.protocol import Protocol
 from avbench.selftest import battery, report
 from avbench.selftest._excerpts import CLEAN, Key, Version
@@ -79,6 +81,27 @@ def test_the_same_clips_give_the_same_numbers_and_files(clips: Path, tmp_path: P
     assert list(numbers.strength) == [0.0, *BY_NAME["hiss"].strengths]
     assert numbers.value.iloc[0] > 0, "two clean halves are not at distance 0"
     pd.testing.assert_frame_equal(pd.read_parquet(one[1]), numbers, rtol=1e-5)
+
+
+class Colours(VideoFeature):
+    """Stands for I3D: mean colour of the four quarters of time."""
+
+    name = "i3d"
+    dim = 12
+    min_frames = 9
+
+    def _embed(self, clips: torch.Tensor) -> torch.Tensor:
+        return clips.float().unflatten(1, (4, -1)).mean(dim=(2, 3, 4)).flatten(1)
+
+
+@pytest.mark.slow
+def test_metrics_of_networks_are_watched_too(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = battery.features.load
+    monkeypatch.setattr(battery.features, "load", lambda name, **o: Colours() if name == "i3d" else load(name, **o))
+    cells = run(clips, "fvd", "kvd", "mel_fd", distortions="freeze mute")
+    assert cells["fvd freeze"].meant == cells["kvd freeze"].meant == "worse"
+    assert cells["fvd freeze"].change > 0
+    assert cells["fvd mute"].judgement == cells["kvd mute"].judgement == "still"
 
 
 def test_too_few_recordings_are_refused_in_a_sentence(tmp_path: Path) -> None:
