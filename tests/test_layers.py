@@ -24,9 +24,9 @@ LAYERS = (
     ("features", "models", "diffusion"),
     ("filters", "metrics"),
     ("curate", "baselines", "training"),
-    ("protocol", "levels", "inputs", "cache", "sides", "context", "scoring"),
+    ("protocol", "levels", "inputs", "cache", "measure", "sides", "statistics", "context", "scoring"),
     ("leaderboard",),
-    ("runs", "doctor", "catalogue"),
+    ("runs", "scored", "compare", "selftest", "doctor", "catalogue"),
     ("cli",),
 )
 """A room imports from its own layer and from those before it, never from a later one."""
