@@ -92,8 +92,8 @@ class Protocol(Strict):
     reference_split: Literal["train", "validation", "test", "all"] = "test"
     interval_draws: PositiveInt = 100
     seed: int = 0
-    features: dict[str, dict[str, Option]] = {}
-    estimators: dict[str, dict[str, Option]] = {}
+    features: dict[str, dict[str, Option]] = Field(default_factory=dict)
+    estimators: dict[str, dict[str, Option]] = Field(default_factory=dict)
 
     def seconds(self, fps: float | None = None) -> float:
         """Length of a window of a clip at ``fps``; the protocol's own rate comes first.
@@ -132,7 +132,7 @@ class Protocol(Strict):
         # Settings that came after the first release count where they differ from what was done before them, so that
         # older scores keep their id.
         for name in _LATER:
-            if settings[name] == type(self).model_fields[name].default:
+            if settings[name] == type(self).model_fields[name].get_default(call_default_factory=True):
                 del settings[name]
         return recipe.sha256({"settings": settings, "metrics": [_definition(name) for name in self.metrics]})
 
