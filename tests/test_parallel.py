@@ -70,6 +70,20 @@ def test_stopping_does_not_wait_for_work_in_flight() -> None:
     assert time.monotonic() - begun < 30, "the sleeping worker was waited for"
 
 
+def _threads_of_flow(item: int) -> int:
+    import cv2
+
+    return int(cv2.getNumThreads())
+
+
+@pytest.mark.slow
+def test_workers_share_the_cores_instead_of_crowding_them() -> None:
+    cores = parallel.default_workers()
+    for workers in (2, 4):
+        found = [o.value for o in parallel.run(_threads_of_flow, [1, 2], item_id=str, workers=workers)]
+        assert found == [max(1, cores // workers)] * 2
+
+
 def test_items_are_taken_lazily() -> None:
     seen: list[int] = []
     stream = parallel.run(functools.partial(_note, seen), [1, 2, 3], item_id=str)
