@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from avbench.errors import EnvironmentFault, UserError
 from avbench.progress import SILENT, Reporter
@@ -69,6 +69,7 @@ def run(
     reporter: Reporter = SILENT,
     description: str = "",
     ordered: bool = False,
+    own_core: bool = False,
 ) -> Iterator[Outcome[R]]:
     """Yield one outcome per item, in the order they finish or in the order of the items.
 
@@ -80,6 +81,8 @@ def run(
         reporter: Where progress goes.
         description: Label of the progress bar.
         ordered: Yield in the order of ``items``; at most ``2 * workers`` outcomes wait for an earlier one.
+        own_core: Keep each worker on a core of its own where there are as many workers as cores. For work that runs in
+            one thread and starts no program.
 
     Raises:
         EnvironmentFault: The run cannot go on; finished items stay finished.
@@ -87,7 +90,11 @@ def run(
     held: dict[int, Outcome[R]] = {}
     place = 0
     with reporter.bar(description, total=len(items)) as bar:
-        outcomes = _serial(function, items, item_id) if workers <= 1 else _pool(function, items, item_id, workers, held)
+        outcomes = (
+            _serial(function, items, item_id)
+            if workers <= 1
+            else _pool(function, items, item_id, workers, held, own_core)
+        )
         for index, outcome in outcomes:
             bar.advance(1, outcome.item_id)
             if not ordered:
@@ -134,21 +141,33 @@ _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", 
 """What numerical libraries read when they are loaded."""
 
 
-def _begin_worker(threads: int) -> None:
+def _begin_worker(threads: int, places: Any) -> None:
     """Workers leave Ctrl-C to the parent, which stops handing out work, and share the cores without crowding them.
 
-    Two processes that each start a thread per core take a third longer than two with a core each (AV-align, 2 cores).
+    Args:
+        threads: Threads for each numerical library.
+        places: Shared counter of the workers that have a core of their own, or None where none has.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in _THREAD_COUNTS:
         os.environ[name] = str(threads)
+    if places is not None:
+        with places.get_lock():
+            place, places.value = places.value, places.value + 1
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[place % len(cores)]})
     if "cv2" in sys.modules:  # a script that imports it at its top has loaded it by now
         sys.modules["cv2"].setNumThreads(threads)
 
 
-def _executor(workers: int, context: multiprocessing.context.BaseContext) -> ProcessPoolExecutor:
-    threads = max(1, default_workers() // workers)
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(threads,))
+def _executor(
+    workers: int, context: multiprocessing.context.BaseContext, own_core: bool = False
+) -> ProcessPoolExecutor:
+    cores = default_workers()
+    # a process that wanders between cores leaves its caches behind: AV-align on 2 cores took a fifth longer
+    places = context.Value("i", 0) if own_core and workers == cores else None
+    arguments = (max(1, cores // workers), places)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=arguments)
 
 
 def _pool(
@@ -157,6 +176,7 @@ def _pool(
     item_id: Callable[[A], str],
     workers: int,
     held: dict[int, Outcome[R]],
+    own_core: bool,
 ) -> Iterator[tuple[int, Outcome[R]]]:
     """Keep ``2 * workers`` items in flight or held, so that memory and the work lost to Ctrl-C stay bounded.
 
@@ -165,7 +185,7 @@ def _pool(
     # spawn: forking a process in which torch or OpenCV has started threads can deadlock
     context = multiprocessing.get_context("spawn")
     queue = list(reversed(range(len(items))))
-    pool = _executor(workers, context)
+    pool = _executor(workers, context, own_core)
     flying: dict[Future[Outcome[R]], int] = {}
     try:
         while queue or flying:
@@ -184,7 +204,7 @@ def _pool(
                     pool.shutdown(wait=False, cancel_futures=True)
                     for suspect in suspects:
                         yield suspect, _alone(function, items[suspect], item_id(items[suspect]), context)
-                    pool = _executor(workers, context)
+                    pool = _executor(workers, context, own_core)
                     break
     except BaseException:
         # Ctrl-C or a full disk: do not wait for hours of work in flight; unfinished items have left nothing published

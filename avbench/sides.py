@@ -118,7 +118,14 @@ def collect(
     ]
     jobs = [job for _, job in known if job is not None]
     outcomes = parallel.run(
-        measure.measure, jobs, item_id=_name, workers=workers, reporter=reporter, description=description, ordered=True
+        measure.measure,
+        jobs,
+        item_id=_name,
+        workers=workers,
+        reporter=reporter,
+        description=description,
+        ordered=True,
+        own_core=not networks,
     )
     failed = {}
     measured: list[Measured] = []

@@ -241,7 +241,7 @@ def folder_speed(clips: list[Path], folder: Path, tempo: ModuleType, all_cores: 
 
 def score_folder(clips: list[Path], workers: int) -> list[float | None]:
     """AV-align of every clip."""
-    return [o.value for o in parallel.run(av_align, clips, item_id=str, workers=workers, ordered=True)]
+    return [o.value for o in parallel.run(av_align, clips, item_id=str, workers=workers, ordered=True, own_core=True)]
 
 
 if __name__ == "__main__":

@@ -84,6 +84,28 @@ def test_workers_share_the_cores_instead_of_crowding_them() -> None:
         assert found == [max(1, cores // workers)] * 2
 
 
+def _core(item: int) -> int:
+    time.sleep(0.3)
+    (core,) = os.sched_getaffinity(0)
+    return core
+
+
+@pytest.mark.slow
+def test_workers_keep_a_core_of_their_own_where_asked_and_there_are_enough() -> None:
+    cores = parallel.default_workers()
+    if cores < 2:
+        pytest.skip("one core: there is nothing to keep apart")
+    items = list(range(4 * cores))
+    found = {o.value for o in parallel.run(_core, items, item_id=str, workers=cores, own_core=True)}
+    assert found == os.sched_getaffinity(0)
+    shared = [o.value for o in parallel.run(_cores, [1, 2], item_id=str, workers=cores)]
+    assert shared == [cores, cores]
+
+
+def _cores(item: int) -> int:
+    return len(os.sched_getaffinity(0))
+
+
 def test_items_are_taken_lazily() -> None:
     seen: list[int] = []
     stream = parallel.run(functools.partial(_note, seen), [1, 2, 3], item_id=str)

@@ -86,7 +86,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["train", "mmdiffusion", "--dataset", "nowhere"], "nowhere: is no finished dataset"),
         (["score", "absent", "--reference", "."], "absent: there is no such folder"),
         (["score", "absent"], "absent: give the clips to compare with: --reference"),
-        (["score", ".", "--reference", ".", "--protocol", "demo"], "did you mean demo-v1?"),
+        (["score", ".", "--reference", ".", "--protocol", "demo"], "did you mean demo-v1"),
         (["weights", "fetch", "i3"], "there is no set of weights called 'i3'"),
         (["train", "mmdiffusion", "--device", "warp"], "there is no device called 'warp'"),
     ],
