@@ -23,3 +23,15 @@ class EnvironmentFault(UserError):
 
 class SiteFault(UserError):
     """A whole site refuses or does not answer: asking it for the next item would be rude and in vain."""
+
+
+class TransientFault(UserError):
+    """What may well work a little later: the server is busy (429, 5xx), it stopped answering, the line broke.
+
+    Attributes:
+        retry_after_s: How long the server asked to wait, seconds; None where it did not say.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

@@ -118,15 +118,15 @@ def attempt(function: Callable[[A], R], item: A, name: str) -> Outcome[R]:
     except EnvironmentFault:
         raise
     except UserError as error:
-        return Outcome(name, None, str(error), time.monotonic() - start)
+        return Outcome(name, None, str(error), time.monotonic() - start, type(error).__name__)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise EnvironmentFault("the disk is full; free some space and run the same command again") from error
-        return Outcome(name, None, f"{type(error).__name__}: {error}", time.monotonic() - start)
+        return Outcome(name, None, f"{type(error).__name__}: {error}", time.monotonic() - start, type(error).__name__)
     except Exception as error:  # noqa: BLE001 - one bad item must not lose the others; its traceback is kept
         where = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{type(error).__name__}: {error} (at {os.path.basename(where.filename)}:{where.lineno})"
-        return Outcome(name, None, reason, time.monotonic() - start)
+        return Outcome(name, None, reason, time.monotonic() - start, type(error).__name__)
     return Outcome(name, value, "", time.monotonic() - start)
 
 

@@ -79,6 +79,12 @@ class Clip:
         channels: Audio channels.
         file: Name of the file below ``work/clips``.
         licence: Licence of the source.
+        verdict: What reading it back found: ``exact``, or ``exact, sound not compared`` where the source is silent.
+        lag_s: By how much its sound comes later than the source's, seconds, by cross-correlation; None where the sound
+            is silent or has no structure to compare.
+        picture_psnr_db: First picture against the source's picture at ``start_s``.
+        av_offset_s: Start of sound minus start of picture as a reader sees it that honours edit lists.
+        raw_av_offset_s: The same for a reader that ignores edit lists.
     """
 
     clip_id: str
@@ -93,6 +99,11 @@ class Clip:
     channels: int
     file: str
     licence: str = ""
+    verdict: str = ""
+    lag_s: float | None = None
+    picture_psnr_db: float | None = None
+    av_offset_s: float | None = None
+    raw_av_offset_s: float | None = None
 
     @property
     def n_frames(self) -> int:
@@ -131,12 +142,14 @@ class Outcome(Generic[T]):
         value: What came out, or None.
         error: One sentence, or empty when the work succeeded.
         seconds: Wall time it took.
+        fault: Kind of the error: the name of its exception class, or empty.
     """
 
     item_id: str
     value: T | None
     error: str = ""
     seconds: float = 0.0
+    fault: str = ""
 
     @property
     def ok(self) -> bool:

@@ -2,9 +2,9 @@
 
     python benchmarks/av_align_public.py --public CLONE_OF_TEMPOTOKENS --media FOLDER [--javis CLONE_OF_JAVISDIT]
 
-Three parts. Whole clips: onsets, motion peaks and score must be equal, number for number, and each side is timed once.
-Short clips (the first seconds of each, encoded again): the two sides run in turn, medians per clip. Folder: the short
-clips several times over, in one process and in two. Everything but the last run is pinned to one core.
+Two parts. Whole clips: onsets, motion peaks and score must be equal, number for number, and each side is timed once.
+Short clips (the first seconds of each, encoded again): the two sides run in turn, medians per clip. Everything is
+pinned to one core. A folder on several cores is av_align_workers.py.
 
 OpenCV's magnitude rounds its last bit by where an array lies in memory, so the public motion differs from run to run in
 the twelfth digit, and JavisBench takes such differences between equal steps for peaks. Where its numbers differ from
@@ -19,7 +19,6 @@ import inspect
 import math
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -34,7 +33,6 @@ import cv2
 import librosa
 import numpy as np
 
-from avbench import parallel
 from avbench.errors import MediaError
 from avbench.media import ffmpeg_path
 from avbench.metrics import av_align, av_align_javis_score, av_align_score
@@ -51,11 +49,10 @@ def main() -> int:
     parser.add_argument("--public", type=Path, required=True, help="clone of guyyariv/TempoTokens")
     parser.add_argument("--javis", type=Path, help="clone of JavisVerse/JavisDiT")
     parser.add_argument("--media", type=Path, required=True, help="folder of clips")
-    parser.add_argument("--parts", default="whole,short,folder")
+    parser.add_argument("--parts", default="whole,short")
     parser.add_argument("--only", default="", help="part of a file name")
     parser.add_argument("--short-s", type=float, default=2.0)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--copies", type=int, default=4, help="how often each short clip is in the folder")
     args = parser.parse_args()
     clips = sorted(p for p in args.media.iterdir() if p.suffix in SUFFIXES and args.only in p.name)
     tempo = load_public(args.public / "av_align.py")
@@ -63,19 +60,16 @@ def main() -> int:
     if javis is not None and inspect.getsource(javis.compute_of) != inspect.getsource(tempo.compute_of):
         raise SystemExit("JavisBench no longer computes its flow as TempoTokens does; this comparison rests on that")
     parts = args.parts.split(",")
-    all_cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(all_cores)})
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print(f"{platform.machine()}, one core; OpenCV {cv2.__version__}, librosa {librosa.__version__}")
     equal = True
     with tempfile.TemporaryDirectory() as folder:
-        short = shorten(clips, Path(folder), args.short_s) if {"short", "folder"} & set(parts) else []
+        short = shorten(clips, Path(folder), args.short_s) if "short" in parts else []
         warm_up(Path(folder))
         if "whole" in parts:
             equal &= whole(clips, Path(folder), tempo, javis)
         if "short" in parts:
             equal &= timed_in_turn(short, Path(folder), tempo, args.repeats)
-        if "folder" in parts:
-            folder_speed(short * args.copies, Path(folder), tempo, all_cores)
     return 0 if equal else 1
 
 
@@ -220,28 +214,6 @@ def timed_in_turn(clips: list[Path], folder: Path, tempo: ModuleType, repeats: i
     mean = statistics.geometric_mean(ratios)
     print(f"public / avbench, geometric mean over {len(ratios)} short clips, wav not counted: {mean:.2f}x")
     return equal
-
-
-def folder_speed(clips: list[Path], folder: Path, tempo: ModuleType, all_cores: set[int]) -> None:
-    """A folder of short clips by the public loop, by one process and by two."""
-    items = []
-    for number, clip in enumerate(clips):
-        items.append(folder / f"{number:03d}.mp4")
-        shutil.copyfile(clip, items[-1])
-    wavs = [to_wav(clip, clip.with_suffix(".wav")) for clip in items]
-    _, public_s = seconds_of(lambda: [of_public(tempo, *both) for both in zip(items, wavs, strict=True)])
-    _, one_s = seconds_of(score_folder, items, 1)
-    os.sched_setaffinity(0, all_cores)
-    _, two_s = seconds_of(score_folder, items, 2)
-    print(
-        f"folder of {len(items)} clips: {public_s:.1f} s public, {one_s:.1f} s in one process, {two_s:.1f} s in two "
-        f"({one_s / two_s:.2f}x one process, {public_s / two_s:.2f}x the public code; starting the processes counts)"
-    )
-
-
-def score_folder(clips: list[Path], workers: int) -> list[float | None]:
-    """AV-align of every clip."""
-    return [o.value for o in parallel.run(av_align, clips, item_id=str, workers=workers, ordered=True, own_core=True)]
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ LAYERS = (
     ("filters", "metrics"),
     ("curate", "baselines", "training"),
     ("protocol", "levels", "inputs", "cache", "measure", "sides", "statistics", "context", "scoring"),
-    ("leaderboard",),
+    ("leaderboard", "inspection"),
     ("runs", "scored", "compare", "selftest", "doctor", "catalogue"),
     ("cli",),
 )

@@ -44,7 +44,7 @@ DROPPED_SCHEMA = pa.schema(
 
 def kept_schema(filters: Sequence[str]) -> pa.Schema:
     """Columns of ``kept.parquet``: the fields of a clip, then the value each filter measured."""
-    types = {"str": pa.string(), "float": pa.float64(), "int": pa.int64()}
+    types = {"str": pa.string(), "float": pa.float64(), "float | None": pa.float64(), "int": pa.int64()}
     columns = [(field.name, types[str(field.type)]) for field in dataclasses.fields(Clip)]
     return pa.schema(columns + [(f"filter_{name}", pa.float64()) for name in filters])
 

@@ -38,6 +38,8 @@ INDEX_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("clip_id", "source_id", "group", "split")]
     + [(name, pa.float64()) for name in ("start_s", "clip_s", "fps")]
     + [(name, pa.int64()) for name in ("width", "height", "sample_rate_hz", "channels")]
+    + [("verdict", pa.string())]
+    + [(name, pa.float64()) for name in ("lag_s", "picture_psnr_db", "av_offset_s", "raw_av_offset_s")]
     + [("licence", pa.string()), ("sha256", pa.string()), ("bytes", pa.int64()), ("shard", pa.string())]
     + [("view_frames", pa.int64()), ("view_size", pa.int64()), ("view_fps", pa.float64())]
     + [(name, pa.int64()) for name in ("view_samples", "view_sample_rate_hz", "video_offset", "audio_offset")]

@@ -26,9 +26,11 @@ class ClipFilter(Strict):
 
     Attributes:
         version: Raised when the measurement itself changes, so that verdicts of an older avbench are made anew.
+        unit: Unit of the measured value, as a person reads it; empty for a share or a count without one.
     """
 
     version: ClassVar[int] = 1
+    unit: ClassVar[str] = ""
 
     @property
     def name(self) -> str:
@@ -38,6 +40,10 @@ class ClipFilter(Strict):
     @abstractmethod
     def judge(self, clip: ClipSignals) -> Verdict:
         """Measure ``clip`` and decide; the measured value stands in the verdict even when the clip is kept."""
+
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Lowest and highest measured value that is kept; None where there is no such bound."""
+        return None, None
 
     def verdict(self, value: float, reason: str) -> Verdict:
         """The verdict for a measured ``value``: a drop when there is a ``reason``, else a keep.

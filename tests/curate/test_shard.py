@@ -109,7 +109,8 @@ def test_the_card_tells_what_is_there_and_what_is_not(built: Workspace) -> None:
 def test_the_index_has_the_columns_of_the_contract_and_one_sorted_row_per_clip(built: Workspace) -> None:
     index = load_index(built.root)
     expected = (
-        "clip_id source_id group split start_s clip_s fps width height sample_rate_hz channels licence sha256 "
+        "clip_id source_id group split start_s clip_s fps width height sample_rate_hz channels verdict lag_s "
+        "picture_psnr_db av_offset_s raw_av_offset_s licence sha256 "
         "bytes shard view_frames view_size view_fps view_samples view_sample_rate_hz video_offset audio_offset "
         "filter_silence"
     )
