@@ -155,8 +155,14 @@ def _begin_worker(threads: int, places: Any) -> None:
         with places.get_lock():
             place, places.value = places.value, places.value + 1
         cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[place % len(cores)]})
-    if "cv2" in sys.modules:  # a script that imports it at its top has loaded it by now
+        for thread in os.listdir("/proc/self/task"):  # those that a library has started stay where they are else
+            os.sched_setaffinity(int(thread), {cores[place % len(cores)]})
+    # a script that imports them at its top has loaded them by now
+    if "numpy" in sys.modules:
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(threads)
+    if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(threads)
 
 
