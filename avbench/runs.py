@@ -117,7 +117,6 @@ class Run:
             self.folder,
             result,
             protocol,
-            self.folder / "samples",
             device=str(self.device),
             reporter=self.reporter,
             model=self.recipe.baseline,

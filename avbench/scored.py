@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 
 from avbench import (
-    inputs,
     parallel,
     protocol as protocols,
     provenance,
@@ -69,7 +68,6 @@ def write_record(
     folder: Path,
     result: ScoreResult,
     protocol: Protocol,
-    outputs: Path,
     *,
     device: str,
     model: str,
@@ -82,7 +80,6 @@ def write_record(
         folder: Where.
         result: The numbers.
         protocol: How they were made.
-        outputs: The clips that were scored.
         device: Where networks ran.
         model: Name in the table.
         reporter: Told where the page is.
@@ -111,8 +108,7 @@ def write_record(
         pd.DataFrame(result.per_clip).to_parquet(temporary, index=False)
     from avbench.leaderboard import report
 
-    items, _ = inputs.outputs(outputs, protocol)
-    shown = report.write_report(folder, record, result.per_clip, items, protocol)
+    shown = report.write_report(folder, record, result.per_clip, result.items, protocol)
     workspace.write_json(folder / RESULT_NAME, record.model_dump(mode="json"))
     reporter.note(f"report     {shown}")
     return record
@@ -173,7 +169,6 @@ def score_folder(
         outputs,
         result,
         rules,
-        outputs,
         model=model or outputs.resolve().name,
         preset=preset,
         device=str(where),

@@ -44,6 +44,7 @@ class ScoreResult:
         memorisation: Feature to how near the generated clips lie to the training set, beside real clips.
         per_clip: Per window: ids, cluster, start, the per-clip metrics, the distance to the reference in each feature.
         generated: The generated side as measured.
+        items: The generated clips.
         real: The reference side as measured.
         header: Where the rows of both sides come from.
         seconds: Wall time.
@@ -59,6 +60,7 @@ class ScoreResult:
     memorisation: dict[str, dict[str, float]]
     per_clip: list[dict[str, Any]]
     generated: Side
+    items: list[Item]
     real: Side
     header: Header
     seconds: float
@@ -253,6 +255,7 @@ def score(
         memorisation=memorisation,
         per_clip=_per_clip_rows(generated, real, scorer, prompts),
         generated=generated,
+        items=items,
         real=real,
         header=statistics.header(protocol, about, scorer.weights, scorer.missing),
         seconds=time.monotonic() - begun,
