@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import time
@@ -50,9 +51,12 @@ class StageSummary:
 
     def reasons(self, table: dict[str, str]) -> Counter[str]:
         """How often each reason occurs, numbers in it aside (``silent for 95%`` and ``silent for 97%`` are one)."""
-        import re
+        return Counter(map(without_numbers, table.values()))
 
-        return Counter(re.sub(r"[-+]?\d[\d.,:e+-]*", "#", reason) for reason in table.values())
+
+def without_numbers(reason: str) -> str:
+    """A reason with ``#`` for each number, so that reasons of one kind can be counted together."""
+    return re.sub(r"[-+]?\d[\d.,:e+-]*", "#", reason)
 
 
 def default_workers() -> int:

@@ -116,7 +116,8 @@ def spectrogram(audio: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.f
     """
     columns, rows = SPECTROGRAM_SIZE
     mono = np.asarray(audio, dtype=np.float64).mean(axis=0)
-    length = max(256, round(sample_rate_hz * 0.064))
+    # 64 ms; in sound longer than ten seconds two columns, so that nothing falls between the columns
+    length = max(256, round(sample_rate_hz * 0.064), 2 * (len(mono) // columns))
     mono = np.pad(mono, (0, max(0, length - len(mono))))
     hop = max(1, len(mono) // columns)
     transform = ShortTimeFFT(

@@ -6,7 +6,6 @@ Only the windows asked for are decoded. They are shown as the scorer saw them: a
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,19 +13,16 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
-from PIL import Image
 
 from avbench import registry
 from avbench.errors import UserError
 from avbench.inputs import Item
-from avbench.leaderboard.samples import spectrogram_png
+from avbench.leaderboard.samples import spectrogram_png, strip_jpeg
 from avbench.leaderboard.timeline import ticks, timeline
 from avbench.metrics import _peaks
 from avbench.metrics._base import ClipSignals
 from avbench.protocol import Protocol
 
-STRIP_HEIGHT = 96
-"""Height of the frames of a strip, pixels."""
 STRIP_ASPECT = 8
 """How many times wider than high a strip is, about."""
 
@@ -110,7 +106,7 @@ def picture(name: str, clip: ClipSignals, protocol: Protocol) -> Picture:
     shown["ticks"] = tuple((100 * t / length_s, label) for t, label in ticks(length_s))
     if len(clip.video):
         frames = _spread(clip.video)
-        shown["strip"] = _address(_strip(clip.video[frames]), "jpeg")
+        shown["strip"] = _address(strip_jpeg(clip.video[frames]), "jpeg")
         shown["strip_alt"] = f"{len(frames)} frames of {name}, evenly spread over {video_s:.3g} s"
         shown["strip_share"] = 100 * video_s / length_s
     if clip.audio.size:
@@ -140,17 +136,6 @@ def _spread(video: NDArray[np.uint8]) -> NDArray[np.int64]:
     aspect = video.shape[2] / video.shape[1]
     count = min(len(video), max(3, round(STRIP_ASPECT / aspect)))
     return ((np.arange(count) + 0.5) * len(video) / count).astype(np.int64)
-
-
-def _strip(frames: NDArray[np.uint8]) -> bytes:
-    """Frames side by side as a JPEG."""
-    width = max(1, round(STRIP_HEIGHT * frames.shape[2] / frames.shape[1]))
-    sheet = Image.new("RGB", (width * len(frames), STRIP_HEIGHT))
-    for place, frame in enumerate(frames):
-        sheet.paste(Image.fromarray(frame).resize((width, STRIP_HEIGHT), Image.Resampling.LANCZOS), (place * width, 0))
-    packed = io.BytesIO()
-    sheet.save(packed, format="JPEG", quality=82, optimize=True)
-    return packed.getvalue()
 
 
 def _address(content: bytes, kind: str) -> str:

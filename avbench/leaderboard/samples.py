@@ -29,6 +29,8 @@ MAX_CLIP_S = 10.0
 MAX_CLIP_BYTES = 1_000_000
 MAX_SIDE = 256
 """Longest side of a clip that is encoded again, pixels."""
+STRIP_HEIGHT = 96
+"""Height of the frames of a strip, pixels."""
 MAX_POINTS = 100
 """Points of a stored loss curve; a longer log is averaged in equal runs of steps."""
 
@@ -205,13 +207,33 @@ def write_spectrogram(path: Path, audio: NDArray[np.float32], sample_rate_hz: in
 
 def spectrogram_png(audio: NDArray[np.float32], sample_rate_hz: int) -> bytes:
     """The spectrogram of ``audio`` (float32 (C, L)) as a small palette PNG."""
+    return magma_png(spectrogram_levels(audio, sample_rate_hz))
+
+
+def spectrogram_levels(audio: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.uint8]:
+    """The spectrogram of ``audio`` (float32 (C, L)): uint8 (96, 320), 0 for -90 dB to 63 for full scale."""
     decibels = figures.spectrogram(audio, sample_rate_hz)
-    levels = np.rint((1 - decibels / figures.QUIETEST_DB) * 63).astype(np.uint8)
+    return np.rint((1 - decibels / figures.QUIETEST_DB) * 63).astype(np.uint8)
+
+
+def magma_png(levels: NDArray[np.uint8]) -> bytes:
+    """``levels`` (H, W), 0..63, as a small palette PNG from black to white."""
     colours = (matplotlib.colormaps["magma"](np.linspace(0, 1, 64))[:, :3] * 255).round().astype(np.uint8)
     picture = Image.frombytes("P", (levels.shape[1], levels.shape[0]), levels.tobytes())
     picture.putpalette(colours.tobytes())
     packed = io.BytesIO()
     picture.save(packed, format="PNG", optimize=True)
+    return packed.getvalue()
+
+
+def strip_jpeg(frames: NDArray[np.uint8]) -> bytes:
+    """Frames (T, H, W, 3) side by side, `STRIP_HEIGHT` pixels high, as a JPEG."""
+    width = max(1, round(STRIP_HEIGHT * frames.shape[2] / frames.shape[1]))
+    sheet = Image.new("RGB", (width * len(frames), STRIP_HEIGHT))
+    for place, frame in enumerate(frames):
+        sheet.paste(Image.fromarray(frame).resize((width, STRIP_HEIGHT), Image.Resampling.LANCZOS), (place * width, 0))
+    packed = io.BytesIO()
+    sheet.save(packed, format="JPEG", quality=82, optimize=True)
     return packed.getvalue()
 
 
