@@ -278,6 +278,7 @@ def cut(
         recipe.preset,
         recipe.audio_codec,
         comment,
+        recipe.video_codec,
     )
     write_mp4(Path(dest), (painter.paint(frame) for frame in shown), sound, spec)
     return float(t0)

@@ -123,13 +123,29 @@ class DownloadRecipe(Strict):
 
     Attributes:
         max_height: Highest picture height taken where a site offers several, pixels.
-        retries: Attempts per file that yt-dlp makes itself before it gives up.
+        attempts: How often a source is asked for in one run while its failure may pass (busy server, broken line).
+        backoff_s: Longest wait before the second attempt, seconds; doubled before each further one. The wait itself is
+            drawn evenly from zero to that.
+        backoff_cap_s: No wait is longer, seconds; a server that asks for more has its whole site paused for so long.
         timeout_s: Socket timeout, seconds.
+        min_bytes_per_s: A transfer slower than this over ``stall_window_s`` is broken off and counts as one attempt.
+        stall_window_s: See above, seconds; a site may take three times as long before the first byte.
+        per_site: Sources taken from one web site at the same time, all workers together; YouTube always gives one.
+        site_pause_s: How long a site that refuses everybody is left alone, seconds.
     """
 
     max_height: PositiveInt = 1080
-    retries: PositiveInt = 5
+    attempts: PositiveInt = 4
+    backoff_s: PositiveFloat = 2.0
+    backoff_cap_s: PositiveFloat = 120.0
     timeout_s: PositiveFloat = 30.0
+    min_bytes_per_s: PositiveFloat = 2000.0
+    stall_window_s: PositiveFloat = 60.0
+    per_site: PositiveInt = 4
+    site_pause_s: PositiveFloat = 3600.0
+
+
+_AAC_RATES_HZ = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 
 
 class SegmentRecipe(Strict):
@@ -138,25 +154,38 @@ class SegmentRecipe(Strict):
     Attributes:
         clip_s: Length of a clip, seconds.
         lead_s: Skipped at the start of each source, seconds (the paper's script begins at 10 s).
-        stride_s: From one clip start to the next, seconds; None means ``clip_s`` (no overlap, no gap).
+        stride_s: From one clip start to the next, seconds; None means ``clip_s`` (no overlap, no gap). Less than
+            ``clip_s`` overlaps by the difference, more leaves a gap.
+        tail: What becomes of the rest that is too short for a further clip: ``drop`` leaves it out, ``shift`` takes one
+            last clip that ends with the source (or the scene) and overlaps the one before it.
+        mode: ``grid`` cuts at fixed times, across cuts of the film; ``scenes`` cuts inside scenes only, so that no clip
+            holds a cut, and leaves out scenes shorter than ``clip_s``.
+        scene_detector: PySceneDetect's detector for ``scenes``; None means ``content``.
+        scene_threshold: Its threshold; None means PySceneDetect's own default for that detector.
         fps: Frame grid of the clips.
         width: Picture width, pixels, even.
         height: Picture height, pixels, even; the picture keeps its aspect and is padded with black.
         sample_rate_hz: Audio rate of the clips.
         channels: Audio channels of the clips.
+        video_codec: ``h264`` plays everywhere; ``h265`` is smaller and slower to write and to read.
         audio_codec: ``flac`` is lossless and exact to the sample in every reader; ``aac`` is smaller.
-        crf: x264 quality (lower is better, 18 is visually transparent).
-        preset: x264 speed preset.
+        crf: Quality of the picture (lower is better; with h264 18 is visually transparent and 0 is lossless).
+        preset: Speed preset of the encoder.
     """
 
     clip_s: PositiveFloat = 34.0
     lead_s: Annotated[float, Field(ge=0)] = 10.0
     stride_s: PositiveFloat | None = None
+    tail: Literal["drop", "shift"] = "drop"
+    mode: Literal["grid", "scenes"] = "grid"
+    scene_detector: Literal["content", "adaptive", "hash", "histogram"] | None = None
+    scene_threshold: PositiveFloat | None = None
     fps: PositiveFloat = 30.0
     width: PositiveInt = 640
     height: PositiveInt = 360
     sample_rate_hz: PositiveInt = 48000
     channels: Literal[1, 2] = 2
+    video_codec: Literal["h264", "h265"] = "h264"
     audio_codec: Literal["flac", "aac"] = "flac"
     crf: Annotated[int, Field(ge=0, le=51)] = 20
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = "veryfast"
@@ -169,6 +198,22 @@ class SegmentRecipe(Strict):
                 raise ValueError(f"clip_s x {name} = {count:g} is not whole; an exact clip needs a whole number")
         if self.width % 2 or self.height % 2:
             raise ValueError(f"width x height = {self.width} x {self.height} must both be even")
+        return self
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> SegmentRecipe:
+        told = {"scene_detector": self.scene_detector, "scene_threshold": self.scene_threshold}
+        for name, value in told.items():
+            if value is not None and self.mode == "grid":
+                raise ValueError(f"{name} = {value!r} needs mode = 'scenes', not 'grid'; change one of them")
+        if self.tail == "shift" and self.step_s > self.clip_s:
+            raise ValueError(
+                f"tail = 'shift' uses a source to its end, but stride_s = {self.step_s:g} leaves gaps between clips of "
+                f"{self.clip_s:g} s; use tail = 'drop' or a stride_s of at most clip_s"
+            )
+        if self.audio_codec == "aac" and self.sample_rate_hz not in _AAC_RATES_HZ:
+            rates = ", ".join(map(str, _AAC_RATES_HZ))
+            raise ValueError(f"sample_rate_hz = {self.sample_rate_hz} is no rate of AAC; use one of {rates}")
         return self
 
     @property
