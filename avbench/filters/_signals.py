@@ -17,6 +17,12 @@ FRAME_WIDTH = 160
 FRAME_RATE_FPS = 10.0
 """Frames per second that filters see (the clip's own rate where that is lower)."""
 
+N_STILLS = 8
+"""Pictures at the clip's own size, spread evenly, for what small frames cannot show."""
+
+BAR_LUMA = 24
+"""A row or column that never gets brighter than this is a bar (ffmpeg's cropdetect uses 24 of 255)."""
+
 
 @dataclass(frozen=True)
 class ClipSignals:
@@ -30,6 +36,7 @@ class ClipSignals:
         fps: Rate of ``frames``.
         audio: float32 (C, L) in [-1, 1] at the clip's rate; shape (0, 0) without a sound stream.
         sample_rate_hz: Rate of ``audio``; 0 without a sound stream.
+        path: The file, for what is decoded only when a filter asks; None for signals without a file.
     """
 
     width: int
@@ -39,6 +46,7 @@ class ClipSignals:
     fps: float
     audio: np.ndarray
     sample_rate_hz: int
+    path: Path | None = None
 
     @classmethod
     def decode(cls, path: Path) -> ClipSignals:
@@ -59,7 +67,7 @@ class ClipSignals:
         scale = min(1.0, FRAME_WIDTH / info.width)
         size = (round(info.width * scale), max(1, round(info.height * scale)))
         frames = media.decode_video(path, fps=fps, size=size, fit="stretch")
-        return cls(info.width, info.height, duration_s, frames, fps, audio, rate)
+        return cls(info.width, info.height, duration_s, frames, fps, audio, rate, path)
 
     @cached_property
     def luma(self) -> np.ndarray:
@@ -67,3 +75,25 @@ class ClipSignals:
         # one frame at a time: a float copy of the whole clip would be four times its size
         weights = np.array([0.299, 0.587, 0.114], np.float32)
         return np.stack([np.rint(frame @ weights).astype(np.uint8) for frame in self.frames])
+
+    @cached_property
+    def picture_box(self) -> tuple[slice, slice]:
+        """Rows and columns of ``luma`` inside the black bars; both empty for a clip that is black throughout."""
+        brightest = self.luma.max(axis=0) > BAR_LUMA
+        rows, columns = np.flatnonzero(brightest.any(axis=1)), np.flatnonzero(brightest.any(axis=0))
+        if not rows.size:
+            return slice(0, 0), slice(0, 0)
+        return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+    @cached_property
+    def stills(self) -> np.ndarray:
+        """`N_STILLS` pictures at the clip's own size, uint8 (N, height, width, 3), from the middles of equal parts.
+
+        A second pass over the file, taken only when a filter asks for them; signals without a file give their frames.
+        A clip of fewer frames gives all of them.
+        """
+        count = len(self.frames) if self.path is None else media.probe(self.path).n_frames
+        picked = sorted({int((part + 0.5) * count / N_STILLS) for part in range(N_STILLS)})
+        if self.path is None:
+            return self.frames[picked]
+        return media.decode_video(self.path, picked=picked)

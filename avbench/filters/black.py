@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from avbench.filters._base import ClipFilter
 from avbench.filters._signals import ClipSignals
-from avbench.schema import Verdict
 
 
 class Filter(ClipFilter):
@@ -24,9 +23,15 @@ class Filter(ClipFilter):
     frame_ratio: Annotated[float, Field(gt=0, le=1)] = 0.98
     max_ratio: Annotated[float, Field(ge=0, le=1)] = 0.5
 
-    def judge(self, clip: ClipSignals) -> Verdict:
-        """See `ClipFilter.judge`; the value is a share of the clip's frames."""
+    unit: ClassVar[str] = "share of the clip"
+    symbol: ClassVar[str] = "%"
+    highest: ClassVar[str] = "max_ratio"
+
+    def measure(self, clip: ClipSignals) -> float:
+        """Share of the clip's frames that are black, 0 to 1."""
         dark = (clip.luma <= self.pixel_level * 255).mean(axis=(1, 2))
-        value = float((dark >= self.frame_ratio).mean())
-        reason = f"black for {value:.1%} of the clip, over {self.max_ratio:.0%}" if value > self.max_ratio else ""
-        return self.verdict(value, reason)
+        return float((dark >= self.frame_ratio).mean())
+
+    def said(self, value: float) -> str:
+        """See `ClipFilter.said`."""
+        return f"black for {value:.1%} of the clip"

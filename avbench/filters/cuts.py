@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat
 from scenedetect import FrameTimecode
@@ -9,7 +11,6 @@ from scenedetect.detectors import ContentDetector
 
 from avbench.filters._base import ClipFilter
 from avbench.filters._signals import ClipSignals
-from avbench.schema import Verdict
 
 
 class Filter(ClipFilter):
@@ -28,8 +29,11 @@ class Filter(ClipFilter):
     min_scene_s: PositiveFloat = 0.6
     max_per_minute: NonNegativeFloat = 60.0
 
-    def judge(self, clip: ClipSignals) -> Verdict:
-        """See `ClipFilter.judge`; the value is cuts per minute."""
+    unit: ClassVar[str] = "cuts per minute"
+    highest: ClassVar[str] = "max_per_minute"
+
+    def measure(self, clip: ClipSignals) -> float:
+        """Cuts per minute."""
         detector = ContentDetector(threshold=self.threshold, min_scene_len=self.min_scene_s)
         cuts: set[int] = set()
         for number, frame in enumerate(clip.frames):
@@ -37,7 +41,8 @@ class Filter(ClipFilter):
             cuts.update(cut.frame_num for cut in detector.process_frame(FrameTimecode(number, clip.fps), bgr))
         last = FrameTimecode(len(clip.frames) - 1, clip.fps)
         cuts.update(cut.frame_num for cut in detector.post_process(last))
-        value = len(cuts) * 60 * clip.fps / len(clip.frames)
-        limit = f"over {self.max_per_minute:g}"
-        reason = f"{value:.1f} cuts per minute, {limit}" if value > self.max_per_minute else ""
-        return self.verdict(value, reason)
+        return len(cuts) * 60 * clip.fps / len(clip.frames)
+
+    def said(self, value: float) -> str:
+        """See `ClipFilter.said`."""
+        return f"{value:.1f} cuts per minute"

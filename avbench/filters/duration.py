@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import PositiveFloat
 
 from avbench.filters._base import ClipFilter
 from avbench.filters._signals import ClipSignals
-from avbench.schema import Verdict
 
 
 class Filter(ClipFilter):
@@ -20,11 +21,15 @@ class Filter(ClipFilter):
     min_s: PositiveFloat = 2.0
     max_s: PositiveFloat = 1200.0
 
-    def judge(self, clip: ClipSignals) -> Verdict:
-        """See `ClipFilter.judge`; the value is in seconds."""
-        value, reason = clip.duration_s, ""
-        if value < self.min_s:
-            reason = f"{value:.3f} s long, under {self.min_s:g} s"
-        elif value > self.max_s:
-            reason = f"{value:.3f} s long, over {self.max_s:g} s"
-        return self.verdict(value, reason)
+    unit: ClassVar[str] = "seconds"
+    symbol: ClassVar[str] = "s"
+    lowest: ClassVar[str] = "min_s"
+    highest: ClassVar[str] = "max_s"
+
+    def measure(self, clip: ClipSignals) -> float:
+        """Seconds that both picture and sound cover."""
+        return clip.duration_s
+
+    def said(self, value: float) -> str:
+        """See `ClipFilter.said`."""
+        return f"{value:.3f} s long"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field, PositiveFloat
 
 from avbench.filters._base import ClipFilter
 from avbench.filters._signals import ClipSignals
-from avbench.schema import Verdict
 
 
 class Filter(ClipFilter):
@@ -27,13 +26,18 @@ class Filter(ClipFilter):
     min_still_s: PositiveFloat = 2.0
     max_ratio: Annotated[float, Field(ge=0, le=1)] = 0.5
 
-    def judge(self, clip: ClipSignals) -> Verdict:
-        """See `ClipFilter.judge`; the value is a share of the clip's frames."""
+    unit: ClassVar[str] = "share of the clip"
+    symbol: ClassVar[str] = "%"
+    highest: ClassVar[str] = "max_ratio"
+
+    def measure(self, clip: ClipSignals) -> float:
+        """Share of the clip's frames, 0 to 1."""
         lengths = np.array(self._stretches(clip.luma))
-        value = float(lengths[lengths >= self.min_still_s * clip.fps - 1e-6].sum() / lengths.sum())
-        limit = f"over {self.max_ratio:.0%}"
-        reason = f"picture stands still for {value:.1%} of the clip, {limit}" if value > self.max_ratio else ""
-        return self.verdict(value, reason)
+        return float(lengths[lengths >= self.min_still_s * clip.fps - 1e-6].sum() / lengths.sum())
+
+    def said(self, value: float) -> str:
+        """See `ClipFilter.said`."""
+        return f"picture stands still for {value:.1%} of the clip"
 
     def _stretches(self, luma: np.ndarray) -> list[int]:
         """Lengths, in frames, of the stretches that stay within ``noise`` of their first frame; they fill the clip."""

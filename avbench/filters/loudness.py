@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from avbench.features._lufs import integrated_lufs
 from avbench.filters._base import ClipFilter
 from avbench.filters._signals import ClipSignals
-from avbench.schema import Verdict
 
 
 class Filter(ClipFilter):
@@ -17,8 +18,14 @@ class Filter(ClipFilter):
 
     min_lufs: float = -50.0
 
-    def judge(self, clip: ClipSignals) -> Verdict:
-        """See `ClipFilter.judge`; the value is in LUFS, -70 where nothing is above the absolute gate."""
-        value = integrated_lufs(clip.audio, clip.sample_rate_hz)
-        reason = f"loudness {value:.1f} LUFS, under {self.min_lufs:g} LUFS" if value < self.min_lufs else ""
-        return self.verdict(value, reason)
+    unit: ClassVar[str] = "LUFS"
+    symbol: ClassVar[str] = "LUFS"
+    lowest: ClassVar[str] = "min_lufs"
+
+    def measure(self, clip: ClipSignals) -> float:
+        """Integrated loudness in LUFS, -70 where nothing is above the absolute gate."""
+        return integrated_lufs(clip.audio, clip.sample_rate_hz)
+
+    def said(self, value: float) -> str:
+        """See `ClipFilter.said`."""
+        return f"loudness {value:.1f} LUFS"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import ClassVar
+
 from pydantic import PositiveFloat
 
 from avbench.filters._base import ClipFilter
 from avbench.filters._signals import ClipSignals
-from avbench.schema import Verdict
-
-BAR_LUMA = 24
-"""A row or column that never gets brighter than this is a bar (ffmpeg's cropdetect uses 24 of 255)."""
 
 
 class Filter(ClipFilter):
@@ -25,16 +22,17 @@ class Filter(ClipFilter):
 
     min_px: PositiveFloat = 128.0
 
-    def judge(self, clip: ClipSignals) -> Verdict:
-        """See `ClipFilter.judge`; the value is in pixels, 0 for a clip that is black throughout."""
-        brightest = clip.luma.max(axis=0) > BAR_LUMA
-        rows, columns = np.flatnonzero(brightest.any(axis=1)), np.flatnonzero(brightest.any(axis=0))
-        value = 0.0
-        if rows.size:
-            high = (rows[-1] - rows[0] + 1) * clip.height / brightest.shape[0]
-            wide = (columns[-1] - columns[0] + 1) * clip.width / brightest.shape[1]
-            value = min(high, wide)
-        reason = (
-            f"picture is {value:.0f} px on its shorter side, under {self.min_px:g} px" if value < self.min_px else ""
-        )
-        return self.verdict(value, reason)
+    unit: ClassVar[str] = "pixels on the shorter side"
+    symbol: ClassVar[str] = "px"
+    lowest: ClassVar[str] = "min_px"
+
+    def measure(self, clip: ClipSignals) -> float:
+        """Pixels of the clip, 0 for a clip that is black throughout."""
+        rows, columns = clip.picture_box
+        high = (rows.stop - rows.start) * clip.height / clip.luma.shape[1]
+        wide = (columns.stop - columns.start) * clip.width / clip.luma.shape[2]
+        return min(high, wide)
+
+    def said(self, value: float) -> str:
+        """See `ClipFilter.said`."""
+        return f"picture is {value:.0f} px on its shorter side"

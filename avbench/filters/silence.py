@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field, PositiveFloat
 
 from avbench.filters._base import ClipFilter
 from avbench.filters._signals import ClipSignals
-from avbench.schema import Verdict
 
 
 class Filter(ClipFilter):
@@ -27,12 +26,17 @@ class Filter(ClipFilter):
     max_ratio: Annotated[float, Field(ge=0, le=1)] = 0.9
     frame_s: PositiveFloat = 0.05
 
-    def judge(self, clip: ClipSignals) -> Verdict:
-        """See `ClipFilter.judge`; the value is a share, 1 where there is no sound at all."""
-        value = float((self._power(clip) < 10 ** (self.level_dbfs / 10)).mean())
-        limit = f"over {self.max_ratio:.0%}"
-        reason = f"silent for {value:.1%} of the clip, {limit}" if value > self.max_ratio else ""
-        return self.verdict(value, reason)
+    unit: ClassVar[str] = "share of the clip"
+    symbol: ClassVar[str] = "%"
+    highest: ClassVar[str] = "max_ratio"
+
+    def measure(self, clip: ClipSignals) -> float:
+        """Share of the stretches, 0 to 1; 1 where there is no sound at all."""
+        return float((self._power(clip) < 10 ** (self.level_dbfs / 10)).mean())
+
+    def said(self, value: float) -> str:
+        """See `ClipFilter.said`."""
+        return f"silent for {value:.1%} of the clip"
 
     def _power(self, clip: ClipSignals) -> np.ndarray:
         """Mean square of each stretch; the rest that fills no stretch is left out."""

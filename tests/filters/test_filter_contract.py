@@ -16,7 +16,8 @@ from avbench.filters._signals import ClipSignals
 from avbench.recipe import FilterSpec
 from tests.filters.rendered import BREAKING, FPS, RATE, good
 
-NAMES = registry.names("filter")
+NAMES = [name for name in registry.names("filter") if issubclass(registry.module("filter", name).Filter, ClipFilter)]
+"""Filters that judge a clip by itself."""
 
 
 def filter_class(name: str) -> type[ClipFilter]:
