@@ -1,7 +1,8 @@
 """Reading a finished dataset: what training, scoring and the command line know of one.
 
-A dataset is a folder with ``shards/``: tars, ``index.parquet`` (one row per clip) and ``DATASET.json``, which is
-written last and therefore says that the rest is whole.
+A dataset is a folder with ``shards/``: tars, ``index.parquet`` (one row per clip), ``README.md`` and
+``croissant.json`` (the card, for people and for programs), and ``DATASET.json``, which is written last and therefore
+says that the rest is whole.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 CARD_NAME = "DATASET.json"
 INDEX_NAME = "index.parquet"
+README_NAME = "README.md"
+CROISSANT_NAME = "croissant.json"
 
 
 DATASETS = Path("datasets")

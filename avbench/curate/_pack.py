@@ -19,6 +19,7 @@ import numpy as np
 
 from avbench import media, parallel
 from avbench.curate._tar import TarWriter, archive_bytes, member_bytes, npy_header
+from avbench.curate.tombstones import Hole
 from avbench.errors import UserError
 from avbench.progress import Reporter
 from avbench.recipe import ShardRecipe, ViewRecipe, canonical, sha256
@@ -135,7 +136,7 @@ class ShardPlan:
     @property
     def params(self) -> str:
         """What its bytes depend on."""
-        return sha256({"schema_version": SCHEMA_VERSION, "file": self.file, "rows": [clip.row for clip in self.clips]})
+        return shard_params(self.file, [clip.row for clip in self.clips])
 
 
 @dataclass(frozen=True)
@@ -159,21 +160,30 @@ class ShardRecord:
     failed: dict[str, str]
 
 
-def plan(split: str, clips: Sequence[PackedClip], recipe: ShardRecipe) -> list[ShardPlan]:
+def shard_params(file: str, rows: Sequence[dict[str, Any]]) -> str:
+    """Digest of what the bytes of a shard depend on: its name and what is said of its clips, in their order."""
+    return sha256({"schema_version": SCHEMA_VERSION, "file": file, "rows": list(rows)})
+
+
+def plan(split: str, clips: Sequence[PackedClip], recipe: ShardRecipe, holes: Sequence[Hole] = ()) -> list[ShardPlan]:
     """Divide the clips of one split into shards of at most ``max_bytes`` (a larger clip has a shard of its own).
 
-    The order is drawn from the seed and the clip's id, so that neighbours in a tar come from different sources.
+    The order is drawn from the seed and the clip's id, so that neighbours in a tar come from different sources. A clip
+    that was taken down keeps its place in the reckoning, so that the others stay in the shards they are in.
     """
-    ordered = sorted(clips, key=lambda clip: hashlib.sha256(f"{recipe.seed}:{clip.clip_id}".encode()).digest())
+    present = {clip.clip_id for clip in clips}
+    places: list[PackedClip | Hole] = [*clips, *(hole for hole in holes if hole.clip_id not in present)]
+    places.sort(key=lambda place: hashlib.sha256(f"{recipe.seed}:{place.clip_id}".encode()).digest())
     shards: list[list[PackedClip]] = []
     taken = 0
-    for clip in ordered:
-        if not shards or archive_bytes(taken + clip.tar_bytes) > recipe.max_bytes:
+    for place in places:
+        if not shards or archive_bytes(taken + place.tar_bytes) > recipe.max_bytes:
             shards.append([])
             taken = 0
-        shards[-1].append(clip)
-        taken += clip.tar_bytes
-    return [ShardPlan(f"{split}-{number:05d}.tar", tuple(held)) for number, held in enumerate(shards)]
+        if isinstance(place, PackedClip):
+            shards[-1].append(place)
+        taken += place.tar_bytes
+    return [ShardPlan(f"{split}-{number:05d}.tar", tuple(held)) for number, held in enumerate(shards) if held]
 
 
 def build(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from avbench import parallel, recipe as recipes, workspace
-from avbench.curate import hub, manifest as manifests
+from avbench.curate import hub, manifest as manifests, tombstones
 from avbench.curate.download import download, plan
 from avbench.curate.filter import filter_clips
 from avbench.curate.manifest import Manifest
 from avbench.curate.segment import segment
 from avbench.curate.shard import shard
+from avbench.curate.worker import Share
 from avbench.errors import UserError
 from avbench.filters._base import load as load_filters
 from avbench.parallel import StageSummary
@@ -25,6 +28,8 @@ from avbench.schema import Source
 from avbench.workspace import Workspace
 
 GIGABYTE = 1e9
+_DOOR_S = 20.0
+"""Workers that start together take turns at the door for a moment, seconds."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Build:
 
     Attributes:
         manifest: Card and all its sources.
-        sources: The sources taken: all, or the first ``limit``.
+        sources: The sources taken: all, or the first ``limit``; none that was taken down.
         recipe: How clips are made.
         workspace: Where.
         reporter: Progress.
@@ -78,7 +83,8 @@ class Build:
         chosen = recipes.load(recipes.find("datasets", recipe or manifest.card.recipe), DatasetRecipe)
         load_filters(chosen.filters)  # a misspelt threshold is found now, not after the downloads
         root = out or Path("datasets") / manifest.card.name
-        return cls(manifest, manifest.take(limit), manifest.adapt(chosen), Workspace(root), reporter)
+        sources = tombstones.spare(root, manifest.take(limit))
+        return cls(manifest, sources, manifest.adapt(chosen), Workspace(root), reporter)
 
     def describe(self, workers: int | None) -> list[str]:
         """What is about to happen, in a few lines."""
@@ -95,35 +101,76 @@ class Build:
         ]
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the folder against a second avbench, and save the resolved recipe beside the output.
+    def lock(self, share: Share | None = None) -> Iterator[None]:
+        """Hold the folder, and save the resolved recipe beside the output.
+
+        A command holds it alone. Workers (``share``) hold it together with other workers, and never with a command.
 
         Raises:
-            UserError: Another process works in the folder.
+            UserError: Somebody else works in the folder, or with another recipe.
         """
-        self.workspace.root.mkdir(parents=True, exist_ok=True)
-        guard = FileLock(self.workspace.root / ".lock", timeout=0)
+        root, running = self.workspace.root, _lease.running_folder(self.workspace)
+        root.mkdir(parents=True, exist_ok=True)
+        door = FileLock(root / ".lock")
         try:
-            guard.acquire()
+            door.acquire(timeout=_DOOR_S if share else 0)
         except Timeout as error:
-            raise UserError(f"{self.workspace.root}: another avbench works in this folder; wait for it") from error
-        try:
-            workspace.write_json(self.workspace.root / "recipe.json", self.recipe.model_dump(mode="json"))
+            raise UserError(f"{root}: another avbench works in this folder{_names(running)}; wait for it") from error
+        with ExitStack() as held:
+            held.callback(door.release)
+            others, saved = _lease.holders(running), root / "recipe.json"
+            recipe = self.recipe.model_dump(mode="json")
+            if others and share is None:
+                raise UserError(f"{root}: another avbench works in this folder{_names(running)}; wait for it")
+            if others and saved.is_file() and workspace.read_json(saved) != recipe:
+                raise UserError(
+                    f"{root}: its workers follow another recipe{_names(running)}; give all the same --recipe"
+                )
+            me = running / f"{socket.gethostname()}-{os.getpid()}.json"
+            me.unlink(missing_ok=True)
+            held.enter_context(_lease.hold(me, f"worker {share}" if share else "build"))
+            workspace.write_json(saved, recipe)
+            if share:
+                door.release()
             yield
-        finally:
-            guard.release()
 
-    def stage(self, name: str, workers: int | None) -> StageSummary:
-        """Run one stage of `avbench.workspace.STAGES` over the sources taken."""
+    def worker(self, share: Share, workers: int | None, wait_s: float = 0.0) -> list[StageSummary]:
+        """Bring one worker's share of the sources as far as their judged clips; `stage` does the rest."""
+        return worker.run(
+            self.workspace,
+            self.sources,
+            self.recipe,
+            share,
+            workers=workers or parallel.default_workers(),
+            wait_s=wait_s,
+            reporter=self.reporter,
+        )
+
+    def stage(self, name: str, workers: int | None, wait_s: float = 0.0) -> StageSummary:
+        """Run one stage of `avbench.workspace.STAGES` over the sources taken.
+
+        Args:
+            name: Of the stage.
+            workers: Processes; one per core when None.
+            wait_s: How long the download waits for sites that pause, seconds.
+        """
         count, ids = workers or parallel.default_workers(), [source.source_id for source in self.sources]
         if name == "download":
-            return download(self.workspace, self.sources, self.recipe.download, workers=count, reporter=self.reporter)
+            return download(
+                self.workspace,
+                self.sources,
+                self.recipe.download,
+                workers=count,
+                wait_s=wait_s,
+                reporter=self.reporter,
+            )
         if name == "segment":
             return segment(self.workspace, ids, self.recipe.segment, workers=count, reporter=self.reporter)
         if name == "filter":
             return filter_clips(self.workspace, ids, self.recipe.filters, workers=count, reporter=self.reporter)
         card = self.manifest.card
-        about = {"name": card.name, "version": card.version, "licence": card.licence, "citation": card.citation}
+        about = {name: getattr(card, name) for name in ("name", "version", "licence", "citation")}
+        about |= {"description": card.description, "homepage": card.homepage}
         return shard(
             self.workspace,
             card.name,
@@ -132,6 +179,12 @@ class Build:
             workers=count,
             reporter=self.reporter,
         )
+
+
+def _names(running: Path) -> str:
+    """Who works in the folder, in parentheses; empty where nobody says so."""
+    names = [f"{who.what} on {who.host}, process {who.pid}" for who in _lease.holders(running)]
+    return f" ({'; '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
 
 
 def sync(dataset: str, *, route: str | None = None, endpoint: str | None = None, reporter: Reporter = SILENT) -> str:

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from avbench import media
-from avbench.curate import _pack, shard as stage
+from avbench.curate import _pack, _release, shard as stage
 from avbench.curate.filter import filter_clips
 from avbench.curate.shard import shard
 from avbench.dataset import dataset_card, is_dataset, load_index
@@ -100,7 +100,10 @@ def test_the_card_tells_what_is_there_and_what_is_not(built: Workspace) -> None:
         data = (built.shards / entry["file"]).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (entry["bytes"], entry["sha256"])
     assert card["index_sha256"] == hashlib.sha256((built.shards / "index.parquet").read_bytes()).hexdigest()
-    listed = {"DATASET.json", "index.parquet", *(entry["file"] for entry in card["shards"])}
+    assert sorted(card["files"]) == ["README.md", "croissant.json"]
+    for name, digest in card["files"].items():
+        assert hashlib.sha256((built.shards / name).read_bytes()).hexdigest() == digest
+    listed = {"DATASET.json", "index.parquet", *card["files"], *(entry["file"] for entry in card["shards"])}
     assert {path.name for path in built.shards.iterdir()} == listed
     assert not (built.root / "work" / "views").exists()
     assert not (built.root / "work" / "shards.new").exists()
@@ -109,8 +112,8 @@ def test_the_card_tells_what_is_there_and_what_is_not(built: Workspace) -> None:
 def test_the_index_has_the_columns_of_the_contract_and_one_sorted_row_per_clip(built: Workspace) -> None:
     index = load_index(built.root)
     expected = (
-        "clip_id source_id group split start_s clip_s fps width height sample_rate_hz channels verdict lag_s "
-        "picture_psnr_db av_offset_s raw_av_offset_s licence sha256 "
+        "clip_id source_id group split start_s end_s clip_s fps width height sample_rate_hz channels verdict lag_s "
+        "picture_psnr_db av_offset_s raw_av_offset_s licence title url sha256 "
         "bytes shard view_frames view_size view_fps view_samples view_sample_rate_hz video_offset audio_offset "
         "filter_silence"
     )
@@ -124,6 +127,7 @@ def test_the_index_has_the_columns_of_the_contract_and_one_sorted_row_per_clip(b
         assert (row["bytes"], row["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
         assert row["filter_silence"] == kept.loc[row["clip_id"], "filter_silence"]
         assert row["licence"] == "CC0-1.0"
+        assert row["end_s"] == row["start_s"] + CLIP_S
         assert row["group"] == (SOURCES[row["source_id"]] or row["source_id"])
 
 
@@ -247,9 +251,10 @@ def test_killed_while_replacing_an_old_dataset_the_old_one_stays(
 ) -> None:
     shard(ws, "toy", CARD, recipe(seed=2))
     old = tree(ws.shards)
+    (ws.root / "splits.json").unlink()  # another seed is another division of everything
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage._Build, "_swap", interrupted)
+        patch.setattr(_release, "swap", interrupted)
         with pytest.raises(KeyboardInterrupt):
             shard(ws, "toy", CARD, recipe())
     assert tree(ws.shards) == old
@@ -264,6 +269,7 @@ def test_killed_between_the_two_renames_the_next_run_mends_it(
 ) -> None:
     shard(ws, "toy", CARD, recipe(seed=2))
     old = tree(ws.shards)
+    (ws.root / "splits.json").unlink()  # another seed is another division of everything
     replace = os.replace
 
     def killed(source: Path, dest: Path) -> None:
@@ -272,7 +278,7 @@ def test_killed_between_the_two_renames_the_next_run_mends_it(
         replace(source, dest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage.os, "replace", killed)
+        patch.setattr(_release.os, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
             shard(ws, "toy", CARD, recipe())
     assert not ws.shards.exists()
@@ -298,7 +304,7 @@ def test_an_unfinished_shard_of_the_same_size_is_not_taken_for_the_new_one(
     shard(fresh, "toy", CARD, recipe())
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage._Build, "_swap", interrupted)
+        patch.setattr(_release, "swap", interrupted)
         with pytest.raises(KeyboardInterrupt):
             shard(ws, "toy", CARD, recipe())
     shard(ws, "toy", CARD, recipe())
@@ -311,7 +317,7 @@ def test_a_tar_that_its_record_does_not_describe_is_made_again(
 ) -> None:
     """Killed after a shard of other content, as long as the first, was published and before its record was."""
     with monkeypatch.context() as patch:
-        patch.setattr(stage._Build, "_swap", interrupted)
+        patch.setattr(_release, "swap", interrupted)
         with pytest.raises(KeyboardInterrupt):
             shard(ws, "toy", CARD, recipe())
     relicense(ws, "CC0-9.9")
@@ -351,7 +357,7 @@ def test_a_new_version_in_the_card_changes_the_card_alone(ws: Workspace) -> None
     assert dataset_card(ws.root)["version"] == "1.3"
     assert dataset_card(ws.root)["dataset_sha256"] == data, "the hash names the data, not what is said about it"
     after = tree(ws.shards)
-    assert {name for name in after if after[name] != before[name]} == {"DATASET.json"}
+    assert {name for name in after if after[name] != before[name]} == {"DATASET.json", "README.md", "croissant.json"}
     assert {path.name: path.stat().st_ino for path in ws.shards.glob("*.tar")} == inodes, "linked, not written again"
 
 
