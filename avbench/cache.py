@@ -34,6 +34,7 @@ _CODE = (
     "media.py",
     "media_native.py",
     "_media_*.py",
+    "training/_shards.py",
     "training/loader.py",
 )
 _LIBRARIES = ("av", "librosa", "numpy", "opencv-python-headless", "scipy", "torch", "torchaudio")

@@ -171,6 +171,10 @@ class Batch:
     audio: torch.Tensor
     ids: tuple[str, ...]
 
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory, from which a CUDA device copies faster."""
+        return Batch(self.video.pin_memory(), self.audio.pin_memory(), self.ids)
+
 
 @dataclass(frozen=True)
 class Score:

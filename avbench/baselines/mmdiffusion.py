@@ -25,6 +25,7 @@ from avbench.schema import Batch
 from avbench.training import checkpoint
 from avbench.training.loader import WindowLoader, WindowSpec
 from avbench.training.loop import TrainResult, train as run_training
+from avbench.training.prefetch import Prefetcher
 
 FPS = 10.0
 SAMPLE_RATE_HZ = 16000
@@ -69,16 +70,17 @@ def train(
     config = preset(recipe.preset)
     loader = WindowLoader(dataset, "train", window(config), seed=recipe.train.seed)
     torch.manual_seed(recipe.train.seed)
-    return run_training(
-        MMDiffusion(config),
-        loader.batch,
-        step_loss,
-        recipe.train,
-        run,
-        config=run_config(recipe, dataset),
-        device=device,
-        reporter=reporter,
-    )
+    with Prefetcher(loader.batch, pin=device.type == "cuda") as batches:
+        return run_training(
+            MMDiffusion(config),
+            batches,
+            step_loss,
+            recipe.train,
+            run,
+            config=run_config(recipe, dataset),
+            device=device,
+            reporter=reporter,
+        )
 
 
 def load(found: checkpoint.Checkpoint) -> MMDiffusion:

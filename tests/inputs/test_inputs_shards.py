@@ -164,6 +164,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "schema_version": 1, "name": "toy", "version": "2", "dataset_sha256": "d" * 64,
         "index_sha256": file_sha256(shards / "index.parquet"),
         "splits": {"train": {"clips": 2}, "validation": {"clips": 0}, "test": {"clips": 2}},
+        "shards": [{"file": "train-00000.tar", "bytes": (shards / "train-00000.tar").stat().st_size}],
     }  # fmt: skip
     (shards / "DATASET.json").write_text(json.dumps(card))
     return root

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from avbench.curate._tar import npy_header
 from avbench.workspace import file_sha256
 
 FPS, RATE = 10.0, 16000
@@ -25,9 +26,9 @@ def write_dataset(root: Path, *, clips: int = 3, frames: int = 40, size: int = 8
         )
         samples = round(frames / FPS * RATE)
         audio = (c + np.arange(samples) / RATE / 100).astype(np.float32)
-        data += bytes(-len(data) % 4 + 4)
+        data += npy_header("u1", video.shape)
         video_offset = len(data)
-        data += video.tobytes()
+        data += video.tobytes() + npy_header("<f4", audio.shape)
         audio_offset = len(data)
         data += audio.tobytes()
         rows.append(
@@ -45,6 +46,7 @@ def write_dataset(root: Path, *, clips: int = 3, frames: int = 40, size: int = 8
         "schema_version": 1, "name": "toy", "version": "1", "dataset_sha256": "0" * 64,
         "index_sha256": file_sha256(shards / "index.parquet"),
         "splits": {split: {"clips": clips, "sources": clips, "hours": 0.0}},
+        "shards": [{"file": f"{split}-00000.tar", "bytes": len(data)}],
     }  # fmt: skip
     (shards / "DATASET.json").write_text(json.dumps(card))
     return root

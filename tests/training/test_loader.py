@@ -74,7 +74,9 @@ def test_a_larger_view_is_averaged_down(root: Path) -> None:
     [
         (WindowSpec(16, 12, 8, 21333, 16000), "12 fps"),
         (WindowSpec(16, 10, 3, 25600, 16000), "view.size = 3"),
-        (WindowSpec(64, 10, 8, 102400, 16000), "64"),
+        (WindowSpec(16, 10, 8, 35280, 22050), "22050 Hz"),
+        (WindowSpec(64, 10, 8, 102400, 16000), "64; take a shorter window"),
+        (WindowSpec(16, 10, 8, 25000, 16000), "set samples = 25600"),
     ],
 )
 def test_a_view_that_does_not_suit_is_refused_with_the_way_out(root: Path, window: WindowSpec, word: str) -> None:
