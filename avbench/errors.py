@@ -22,7 +22,15 @@ class EnvironmentFault(UserError):
 
 
 class SiteFault(UserError):
-    """A whole site refuses or does not answer: asking it for the next item would be rude and in vain."""
+    """A whole site refuses or does not answer: asking it for the next item would be rude and in vain.
+
+    Attributes:
+        pause_s: How long the site is to be left alone, seconds; None leaves it to the caller.
+    """
+
+    def __init__(self, message: str, pause_s: float | None = None) -> None:
+        super().__init__(message)
+        self.pause_s = pause_s
 
 
 class TransientFault(UserError):

@@ -40,6 +40,7 @@ class StageSummary:
         dropped: Item id to reason: the item is sound but not wanted.
         failed: Item id to reason: the item could not be processed.
         seconds: Wall time.
+        notes: Sentences a person should read beside the counts.
     """
 
     stage: str
@@ -48,6 +49,7 @@ class StageSummary:
     dropped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
 
     def reasons(self, table: dict[str, str]) -> Counter[str]:
         """How often each reason occurs, numbers in it aside (``silent for 95%`` and ``silent for 97%`` are one)."""

@@ -86,6 +86,8 @@ def show_summary(summary: StageSummary, out: Console) -> None:
         f"{len(summary.failed)} failed  ({summary.seconds:.1f} s)",
         markup=False,
     )
+    for note in summary.notes:
+        out.print(f"  {note}", markup=False)
     for word, table in (("dropped", summary.dropped), ("failed", summary.failed)):
         for item, reason in list(table.items())[:10]:
             out.print(f"  {word} {item}: {reason}", markup=False, style="dim")

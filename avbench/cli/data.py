@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from avbench.curate.build import Build
+    from avbench.curate.worker import Share
     from avbench.parallel import StageSummary
 
 PANEL = "Datasets"
@@ -30,9 +31,14 @@ Route = Annotated[
         help="hub: take the published chunks. web: download the videos and cut them here. Default: the card's."
     ),
 ]
+Wait = Annotated[
+    float,
+    typer.Option("--wait", min=0, metavar="MINUTES", help="Wait so long at the end for sites that ask for a pause."),
+]
 
 
-def _open(dataset: str, out: Path | None, limit: int | None, recipe: str | None, route: str | None) -> Build:
+def open_build(dataset: str, out: Path | None, limit: int | None, recipe: str | None, route: str | None) -> Build:
+    """The build that the arguments of a command name, reporting to the console."""
     from avbench.cli.console import ConsoleReporter
     from avbench.curate.build import Build
 
@@ -64,7 +70,7 @@ def _stage(
     recipe: str | None,
     route: str | None,
 ) -> None:
-    build = _open(dataset, out, limit, recipe, route)
+    build = open_build(dataset, out, limit, recipe, route)
     with build.lock():
         _finish([build.stage(name, workers)])
 
@@ -77,9 +83,19 @@ def build_dataset(
     workers: Workers = None,
     recipe: Recipe = None,
     route: Route = None,
+    wait: Wait = 0,
+    worker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Take part I of N of the sources as far as judged clips, beside other workers on a shared folder.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
 ) -> None:
     """Download, segment, filter and shard a dataset. The same command goes on where it stopped.
+
+    With --worker, any number of machines share the work; the command without it then finishes the dataset.
 
     Exit code 0: every source was usable. Exit code 2: some were not (each is listed with its reason); the dataset is
     complete without them.
@@ -89,20 +105,43 @@ def build_dataset(
         avbench build-dataset demo
 
         avbench build-dataset concerts --limit 5 --out /data/concerts
+
+        avbench build-dataset concerts --out /shared/concerts --worker 3/8
     """
     from avbench.cli.console import console
-    from avbench.workspace import STAGES
 
-    build = _open(dataset, out, limit, recipe, route)
+    share = _share(worker)
+    build = open_build(dataset, out, limit, recipe, route)
     out_console = console()
     for line in build.describe(workers):
         out_console.print(line, markup=False)
     if dry_run:
         return
+    if share is None:
+        build_all(build, workers, wait)
+        return
+    with build.lock(share):
+        summaries = build.worker(share, workers, wait * 60)
+    _finish(summaries)
+
+
+def build_all(build: Build, workers: int | None, wait_min: float) -> None:
+    """Run every stage, and print what came of it."""
+    from avbench.workspace import STAGES
+
     with build.lock():
-        summaries = [build.stage(name, workers) for name in STAGES]
+        summaries = [build.stage(name, workers, wait_min * 60) for name in STAGES]
     _print_dataset(build)
     _finish(summaries)
+
+
+def _share(worker: str | None) -> Share | None:
+    """The part of the sources that ``--worker`` names."""
+    if worker is None:
+        return None
+    from avbench.curate.worker import Share
+
+    return Share.parse(worker)
 
 
 def _print_dataset(build: Build) -> None:

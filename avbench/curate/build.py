@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from avbench import parallel, recipe as recipes, workspace
-from avbench.curate import hub, manifest as manifests, tombstones
+from avbench.curate import _lease, hub, manifest as manifests, tombstones, worker
 from avbench.curate.download import download, plan
 from avbench.curate.filter import filter_clips
 from avbench.curate.manifest import Manifest

@@ -3,10 +3,14 @@
 A file is published under its final name before its record is written, so a source counts as done only when both are
 there. What an interrupted transfer left in ``work/scratch`` is gone on with by the same command; a file that turned out
 wrong is removed.
+
+A failure has a kind, which says what comes next: ``transient`` is asked for again a few times in this run and then by
+the next one, ``site`` waits until its site is asked again, ``permanent`` is asked for again only if a person wants it.
 """
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 import time
@@ -16,19 +20,21 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from avbench import media, parallel, recipe as recipes
-from avbench.curate import source_table
+from avbench.curate import _sites, source_table
 from avbench.curate.fetch import Fetched, fetch, place
-from avbench.errors import EnvironmentFault, MediaError, SiteFault, UserError
+from avbench.errors import EnvironmentFault, MediaError, SiteFault, TransientFault, UserError
 from avbench.parallel import StageSummary
 from avbench.progress import SILENT, Bar, Reporter
 from avbench.recipe import DownloadRecipe
-from avbench.schema import SCHEMA_VERSION, Source
-from avbench.workspace import Workspace, file_sha256, free_bytes, publish, write_text
+from avbench.schema import SCHEMA_VERSION, Outcome, Source
+from avbench.workspace import Workspace, file_sha256, free_bytes, publish
 
 STAGE = "download"
+
+_KINDS = {"UserError": "permanent", "MediaError": "permanent", "SiteFault": "site"}
+"""Kind of a failure by the class of its exception; everything else (a dead worker, a defect) may pass."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class DownloadPlan:
     """What a download would fetch.
 
     Attributes:
-        pending: Sources that no earlier run has finished.
+        pending: Sources that no earlier run has finished or found to be gone for good.
         known_bytes: Sum of the sizes the manifest states for them.
         unknown_count: Sources among them from the network whose size is not known beforehand.
         free_bytes: Free space on the disk of the workspace.
@@ -62,7 +68,7 @@ class DownloadPlan:
 
 def plan(ws: Workspace, sources: Sequence[Source], recipe: DownloadRecipe) -> DownloadPlan:
     """What `download` would fetch now. Local and rendered sources take no transfer and are not counted in bytes."""
-    pending = [source for source in sources if not _is_done(ws, source, recipe)]
+    pending = [s for s in sources if not _is_done(ws, s, recipe) and not lasting_failure(ws, s, recipe)]
     remote = [s for s in pending if source_table.url_kind(s.url, s.source_id) in ("web", "hub")]
     return DownloadPlan(
         pending=len(pending),
@@ -78,43 +84,74 @@ def download(
     recipe: DownloadRecipe,
     *,
     workers: int = 1,
+    wait_s: float = 0.0,
     reporter: Reporter = SILENT,
 ) -> StageSummary:
-    """Fetch every source that no earlier run has finished.
+    """Fetch every source that no earlier run has finished or found to be gone for good.
 
     Args:
         ws: Where raw files and records go.
         sources: What to fetch.
         recipe: How.
-        workers: Processes. YouTube is asked by one at a time whatever the number.
+        workers: Processes. A site is asked by few of them at a time (`DownloadRecipe.per_site`), YouTube by one.
+        wait_s: How long to wait at the end for sites that pause, seconds.
         reporter: Progress.
 
     Returns:
-        Counts, and the reason of each failure. Failed sources are tried again by the next run.
+        Counts, and the reason of each failure. Its record says under ``kind`` whether the next run tries again.
 
     Raises:
-        EnvironmentFault: The disk is too small or full, or ffmpeg is missing.
+        EnvironmentFault: The disk is too small or full, or ffmpeg or what YouTube needs is missing.
     """
     start = time.monotonic()
     plan(ws, sources, recipe).check(ws.root)
     summary = StageSummary(STAGE)
-    pending = [source for source in sources if not _is_done(ws, source, recipe)]
-    summary.already = len(sources) - len(pending)
-    shutil.rmtree(_scratch(ws) / "refused", ignore_errors=True)
+    pending = []
+    lasting = 0
+    for source in sources:
+        if _is_done(ws, source, recipe):
+            summary.already += 1
+        elif reason := lasting_failure(ws, source, recipe):
+            summary.failed[source.source_id] = reason
+            lasting += 1
+        else:
+            pending.append(source)
+    if lasting:
+        summary.notes.append(f"{lasting} were found to be gone for good by an earlier run and not asked for again")
+    _check_tools(pending)
     relay = _Relay(reporter)
-    work = partial(_one, ws, recipe, relay if workers <= 1 else None)
-    outcomes = parallel.run(work, pending, item_id=_source_id, workers=workers, reporter=relay, description="download")
-    by_id = {source.source_id: source for source in pending}
-    for outcome in outcomes:
-        if outcome.ok:
-            summary.done += 1
-            continue
-        summary.failed[outcome.item_id] = outcome.error
-        source = by_id[outcome.item_id]
-        record = _record(source, params(source, recipe), status="failed", error=outcome.error)
-        ws.write_record(STAGE, outcome.item_id, record)
+
+    def ask(some: Sequence[Source]) -> list[Source]:
+        work, back = partial(_one, ws, recipe, relay if workers <= 1 else None), []
+        by_id = {source.source_id: source for source in some}
+        for outcome in parallel.run(
+            work, some, item_id=_source_id, workers=workers, reporter=relay, description="download"
+        ):
+            summary.failed.pop(outcome.item_id, None)
+            if outcome.ok:
+                summary.done += 1
+                continue
+            record = _failure(by_id[outcome.item_id], outcome, recipe)
+            ws.write_record(STAGE, outcome.item_id, record)
+            summary.failed[outcome.item_id] = record["error"]
+            if record["kind"] == "site":
+                back.append(by_id[outcome.item_id])
+        return back
+
+    _sites.rounds(ws, pending, ask, wait_s=wait_s, reporter=reporter)
     summary.seconds = time.monotonic() - start
     return summary
+
+
+def lasting_failure(ws: Workspace, source: Source, recipe: DownloadRecipe) -> str:
+    """Why an earlier run found that this very source cannot be had for good; empty where it is to be asked for.
+
+    A file of the user's own and a rendered source are tried again every time: that costs nothing.
+    """
+    record = ws.record(STAGE, source.source_id)
+    if record is None or record.get("kind") != "permanent" or record["params"] != params(source, recipe):
+        return ""
+    return str(record["error"]) if source_table.site(source.url) else ""
 
 
 def params(source: Source, recipe: DownloadRecipe) -> str:
@@ -142,11 +179,31 @@ def _is_done(ws: Workspace, source: Source, recipe: DownloadRecipe) -> bool:
     return path.is_file() and path.stat().st_size == record["bytes"]
 
 
+def _check_tools(pending: Sequence[Source]) -> None:
+    """Stop before the first request where every source of a kind would fail for want of a program.
+
+    Raises:
+        EnvironmentFault: No ffmpeg, or no JavaScript runtime for YouTube.
+    """
+    sites = {source_table.site(source.url) for source in pending}
+    if not sites - {""}:
+        return
+    media.ffmpeg_path()
+    if source_table.YOUTUBE in sites:
+        from avbench.curate import web
+
+        web.check_runtime()
+
+
+def _failure(source: Source, outcome: Outcome[None], recipe: DownloadRecipe) -> dict[str, Any]:
+    """Ledger record of a source that could not be had."""
+    error = source_table.without_secrets(outcome.error, source.url)
+    kind = _KINDS.get(outcome.fault, "transient")
+    return _record(source, params(source, recipe), status="failed", error=error, kind=kind)
+
+
 def _one(ws: Workspace, recipe: DownloadRecipe, relay: _Relay | None, source: Source) -> None:
     """Fetch, check and publish one source, then write its record."""
-    refused = _scratch(ws) / "refused" / _site(source)
-    if refused.exists():
-        raise UserError(f"not tried, because earlier in this run: {refused.read_text()}")
     _forget(ws, source.source_id)
     key = params(source, recipe)
     folder = _scratch(ws) / f"{source.source_id}.{key[:16]}"
@@ -154,10 +211,8 @@ def _one(ws: Workspace, recipe: DownloadRecipe, relay: _Relay | None, source: So
         if stale != folder:
             shutil.rmtree(stale)
     try:
-        fetched = fetch(source, recipe, folder, relay.file_bar(source.source_id) if relay else Bar())
-    except UserError as error:
-        if isinstance(error, SiteFault):
-            write_text(refused, str(error))
+        fetched = _ask(ws, source, recipe, folder, relay.file_bar(source.source_id) if relay else Bar())
+    except UserError:
         if not any(folder.rglob("*.part")):
             shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -166,6 +221,57 @@ def _one(ws: Workspace, recipe: DownloadRecipe, relay: _Relay | None, source: So
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     ws.write_record(STAGE, source.source_id, _record(source, key, status="done", **values))
+
+
+def _ask(ws: Workspace, source: Source, recipe: DownloadRecipe, folder: Path, bar: Bar) -> Fetched:
+    """Ask for a source until it is here, its failure is lasting, or its attempts are used up.
+
+    Raises:
+        TransientFault: The last attempt failed as well.
+        SiteFault: Its site is paused, or is from now on.
+        UserError: See `fetch`.
+    """
+    site = source_table.site(source.url)
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            with _sites.turn(ws, site, _sites.slots(site, recipe)):
+                if (found := _sites.current(ws, site)) is None:
+                    return fetch(source, recipe, folder, bar)
+        except TransientFault as error:
+            wait_s = wait_before(source.source_id, attempt, recipe, error.retry_after_s)
+            if wait_s > recipe.backoff_cap_s:
+                _pause(ws, source, wait_s, error)
+                raise SiteFault(str(error)) from error
+            if attempt >= recipe.attempts:
+                raise
+        except SiteFault as error:
+            _pause(ws, source, error.pause_s or recipe.site_pause_s, error)
+            raise
+        else:
+            raise SiteFault(f"not asked for, because earlier: {found.reason}")
+        time.sleep(wait_s)
+
+
+def wait_before(source_id: str, attempt: int, recipe: DownloadRecipe, retry_after_s: float | None = None) -> float:
+    """Seconds to wait after a failed attempt: evenly drawn up to a limit that doubles, or what the server asked for.
+
+    Args:
+        source_id: Seeds the draw, with the attempt: sources that fail together do not come back together.
+        attempt: Number of the attempt that failed, from 1.
+        recipe: First limit and highest limit.
+        retry_after_s: What the server asked for, seconds; it may be longer than the highest limit.
+    """
+    limit_s = min(recipe.backoff_cap_s, recipe.backoff_s * 2 ** min(attempt - 1, 60))
+    drawn_s = random.Random(f"{source_id} {attempt}").uniform(0, limit_s)
+    return max(drawn_s, retry_after_s or 0.0)
+
+
+def _pause(ws: Workspace, source: Source, seconds: float, error: Exception) -> None:
+    """Leave the site of a source alone."""
+    site = source_table.site(source.url)
+    _sites.pause(ws, site, seconds, source_table.without_secrets(str(error), source.url))
 
 
 def _publish(ws: Workspace, source: Source, fetched: Fetched) -> dict[str, Any]:
@@ -204,15 +310,10 @@ def _check(source: Source, fetched: Fetched) -> str:
 
 def _record(source: Source, key: str, *, status: str, **values: Any) -> dict[str, Any]:
     """A ledger record: the source, what became of it, and the digest of what that depends on."""
-    empty = {"file": "", "bytes": 0, "sha256": "", "error": "", "origin": {}}
-    about = {"schema_version": SCHEMA_VERSION, "source": asdict(source), "status": status, "params": key}
+    empty = {"file": "", "bytes": 0, "sha256": "", "error": "", "kind": "", "origin": {}}
+    told = {**asdict(source), "url": source_table.public_url(source.url)}
+    about = {"schema_version": SCHEMA_VERSION, "source": told, "status": status, "params": key}
     return {**about, **empty, **values}
-
-
-def _site(source: Source) -> str:
-    """Name of the site a source comes from, fit for a file name; one site that refuses is not asked again."""
-    kind = source_table.url_kind(source.url, source.source_id)
-    return re.sub(r"[^\w.-]", "_", urlsplit(source.url).netloc) if kind == "web" else kind
 
 
 def _forget(ws: Workspace, source_id: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from avbench.curate import source_table
+from avbench.curate._stall import watch
 from avbench.errors import UserError
 from avbench.progress import Bar
 from avbench.recipe import DownloadRecipe
@@ -42,6 +43,8 @@ def fetch(source: Source, recipe: DownloadRecipe, folder: Path, bar: Bar) -> Fet
 
     Raises:
         UserError: It cannot be had; one phrase says why.
+        TransientFault: It could not be had now.
+        SiteFault: Nothing can be had from its site now.
         EnvironmentFault: The machine cannot go on.
     """
     kind = source_table.url_kind(source.url, source.source_id)
@@ -59,7 +62,8 @@ def fetch(source: Source, recipe: DownloadRecipe, folder: Path, bar: Bar) -> Fet
     if kind == "hub":
         from avbench.curate import hub
 
-        return Fetched(hub.fetch_file(source.url, folder, bar), owned=True)
+        with watch(bar, recipe) as watched:
+            return Fetched(hub.fetch_file(source.url, folder, watched), owned=True)
     from avbench.curate import web
 
     path, origin = web.fetch(source.url, recipe, folder, bar)

@@ -77,6 +77,34 @@ def filter_clips(
     """
     start = time.monotonic()
     filters = _base.load(specs)
+    summary, jobs = _judge(ws, source_ids, filters, workers, reporter)
+    _write_tables(ws, source_ids, [job for job in jobs if job.source_id not in summary.failed], filters, summary)
+    summary.seconds = time.monotonic() - start
+    return summary
+
+
+def judge(
+    ws: Workspace,
+    source_ids: Sequence[str],
+    specs: Sequence[FilterSpec],
+    *,
+    workers: int = 1,
+    reporter: Reporter = SILENT,
+) -> StageSummary:
+    """Judge the clips of ``source_ids`` and write their ledger records alone: what one of several workers does.
+
+    Args and errors are those of `filter_clips`, which finds the work done and writes the tables.
+    """
+    start = time.monotonic()
+    summary, _ = _judge(ws, source_ids, _base.load(specs), workers, reporter)
+    summary.seconds = time.monotonic() - start
+    return summary
+
+
+def _judge(
+    ws: Workspace, source_ids: Sequence[str], filters: Sequence[ClipFilter], workers: int, reporter: Reporter
+) -> tuple[StageSummary, list[_Job]]:
+    """Judge what no earlier run has judged; returns the counts and what there was to judge."""
     summary = StageSummary(STAGE)
     jobs = [job for source_id in source_ids if (job := _plan(ws, source_id, filters))]
     summary.already = sum(len(job.judged) for job in jobs)
@@ -89,9 +117,7 @@ def filter_clips(
             summary.failed[outcome.item_id] = outcome.error
         else:
             summary.done += outcome.value
-    _write_tables(ws, source_ids, [job for job in jobs if job.source_id not in summary.failed], filters, summary)
-    summary.seconds = time.monotonic() - start
-    return summary
+    return summary, jobs
 
 
 @dataclass(frozen=True)

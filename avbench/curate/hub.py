@@ -34,8 +34,9 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import logging, tqdm
 
 from avbench.curate import source_table
+from avbench.curate._sites import seconds_to_wait
 from avbench.curate.manifest import LIST_NAME, LOCK_NAME, Card, HubOrigin, Lock, Route
-from avbench.errors import SiteFault, UserError
+from avbench.errors import SiteFault, TransientFault, UserError
 from avbench.progress import SILENT, Bar, Reporter
 from avbench.schema import SCHEMA_VERSION, Source
 from avbench.workspace import write_json
@@ -49,6 +50,9 @@ _CHUNK = re.compile(r"(?P<video>.+?)[_-]?(?:chunk|part|clip)?[_-]?(?P<number>\d+
 _LIST_SHARE = 0.9
 """A text file is a list of ids when at least this share of its lines is one; otherwise it is prose."""
 _MAX_LIST_BYTES = 10_000_000
+_SHORT_PAUSE_S = 60.0
+"""A repository that wants a signed-in user, or a hub that cannot be reached, is mended by a person: the next run is to
+ask again, this one not."""
 
 
 def sync(
@@ -247,13 +251,15 @@ def _ask(repo: str, endpoint: str | None, call: Callable[[], T]) -> T:
     try:
         return call()
     except GatedRepoError as error:
-        raise UserError(
+        raise SiteFault(
             f"{repo}: the hub asks for a signed-in user who accepted its terms; accept them on its page, run "
-            "'hf auth login' and try again"
+            "'hf auth login' and try again",
+            _SHORT_PAUSE_S,
         ) from error
     except (RepositoryNotFoundError, DisabledRepoError) as error:
-        raise UserError(
-            f"{repo}: the hub has no such repository, or it is private; check the name, or run 'hf auth login'"
+        raise SiteFault(
+            f"{repo}: the hub has no such repository, or it is private; check the name, or run 'hf auth login'",
+            _SHORT_PAUSE_S,
         ) from error
     except RevisionNotFoundError as error:
         raise UserError(f"{repo}: the hub no longer has this revision; run 'avbench manifest sync' again") from error
@@ -268,17 +274,19 @@ def _ask(repo: str, endpoint: str | None, call: Callable[[], T]) -> T:
 
 
 def _network_fault(repo: str, error: BaseException, endpoint: str | None) -> UserError:
-    """The error for a failed request; a `SiteFault` where the hub as a whole does not answer."""
-    host = re.sub(r"^https?://", "", _endpoint(endpoint))
+    """The error for a failed request; a `SiteFault` where every other file of the repository would fail as well."""
+    host = re.sub(r"^https?://", "", _endpoint(endpoint)).rpartition("@")[2]
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         if status in (401, 403):
             login = "run 'hf auth login' with an account that may"
-            return UserError(f"{repo}: the hub {host} does not allow it (HTTP {status}); {login}")
-        return SiteFault(f"{repo}: the hub {host} answered with HTTP {status}; try again later")
+            return SiteFault(f"{repo}: the hub {host} does not allow it (HTTP {status}); {login}", _SHORT_PAUSE_S)
+        wait_s = seconds_to_wait(error.response.headers.get("Retry-After"))
+        return TransientFault(f"{repo}: the hub {host} answered with HTTP {status}; try again later", wait_s)
     if "Timeout" in type(error).__name__:
-        return SiteFault(f"{repo}: the hub {host} did not answer in time; try again later")
+        return TransientFault(f"{repo}: the hub {host} did not answer in time; try again later")
     if type(error).__name__ in ("ConnectError", "ConnectionError", "OfflineModeIsEnabled"):
-        return SiteFault(f"{repo}: the hub {host} cannot be reached; check the network or HF_ENDPOINT")
-    detail = str(error).split("\n")[0] or type(error).__name__
-    return UserError(f"{repo}: the transfer from {host} failed ({detail}); run the same command again")
+        told = f"{repo}: the hub {host} cannot be reached; check the network or HF_ENDPOINT"
+        return SiteFault(told, _SHORT_PAUSE_S)
+    detail = source_table.without_secrets(str(error).split("\n")[0]) or type(error).__name__
+    return TransientFault(f"{repo}: the transfer from {host} failed ({detail}); run the same command again")

@@ -31,8 +31,15 @@ _SCHEMES: dict[str, UrlKind] = {"http": "web", "https": "web", "hf": "hub", "syn
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _HUB = re.compile(r"hf://(datasets/)?([\w.-]+/[\w.-]+)@([\w.-]+)/(.+)")
 _YOUTUBE_HOSTS = ("youtube.com", "youtube-nocookie.com", "youtu.be")
+_ADDRESS = re.compile(r"\b(https?://)([^\s/?#'\"]*@)?([^\s?#'\"]*)([?#][^\s'\"]*)?", re.IGNORECASE)
+_SECRET_KEY = re.compile(r"token|key|sig|auth|pass|pwd|secret|credential|session|cookie|jwt|code", re.IGNORECASE)
 _ID_LENGTH = 80
 """Length of a made id; leaves room for the clip number behind it."""
+
+YOUTUBE = "youtube.com"
+"""Name of the one site behind all of its hosts."""
+HUB = "hub "
+"""Begins the name of a site that is a repository of a hub."""
 
 Row = dict[str, str]
 
@@ -82,14 +89,78 @@ def youtube_id(url: str) -> str | None:
     """The 11-character id of a YouTube address in any of its usual forms, or None."""
     try:
         parts = urlsplit(url if "//" in url else f"//{url}")
-        host = (parts.hostname or "").removeprefix("www.").removeprefix("m.").removeprefix("music.")
+        host = parts.hostname or ""
     except ValueError:
         return None
-    if host not in _YOUTUBE_HOSTS:
+    if not _is_youtube_host(host):
         return None
     segments = [part for part in parts.path.split("/") if part]
     candidate = next(iter(parse_qs(parts.query).get("v", [])), segments[-1] if segments else "")
     return candidate if re.fullmatch(r"[\w-]{11}", candidate, re.ASCII) else None
+
+
+def site(url: str) -> str:
+    """The site a source is asked from: host and port, or ``hub <repository>``; empty where no network is needed."""
+    kind = url_kind(url, "source")
+    if kind == "hub":
+        return HUB + hub_parts(url, "source")[1]
+    if kind != "web":
+        return ""
+    host = urlsplit(url).netloc.rpartition("@")[2].lower()
+    return YOUTUBE if _is_youtube_host(host) else host
+
+
+def without_secrets(text: str, url: str = "") -> str:
+    """``text`` without what an address may hold in confidence: user and password, and everything behind ``?``.
+
+    Args:
+        text: A message.
+        url: Address of the source it is about; its password and secret-looking values are taken out wherever they
+            stand, alone too.
+    """
+    text = _ADDRESS.sub(lambda found: f"{found[1]}{found[3]}{'?...' if found[4] else ''}", text)
+    for secret in _secrets(url):
+        text = text.replace(secret, "***")
+    return text
+
+
+def public_url(url: str) -> str:
+    """``url`` without user and password, and without the values of secret-looking fields; for ledger and logs."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    if parts.scheme.lower() not in ("http", "https"):
+        return url
+    fields = [
+        f"{key}{equals}***" if value and _SECRET_KEY.search(key) else field
+        for field in parts.query.split("&")
+        for key, equals, value in [field.partition("=")]
+    ]
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="&".join(fields)).geturl()
+
+
+def _secrets(url: str) -> list[str]:
+    """User, password and secret-looking values of an address, as written and decoded, the longest first."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return []
+    if parts.scheme.lower() not in ("http", "https"):
+        return []
+    found = {parts.password or "", parts.username if parts.password else ""}
+    for part in parts.query.split("&"):
+        key, _, value = part.partition("=")
+        if _SECRET_KEY.search(key):
+            found.add(value)
+    # a short one would tear other words apart
+    return sorted({text for part in found if part for text in (part, unquote(part)) if len(text) > 3}, key=len)[::-1]
+
+
+def _is_youtube_host(host: str) -> bool:
+    for prefix in ("www.", "m.", "music."):
+        host = host.removeprefix(prefix)
+    return host in _YOUTUBE_HOSTS
 
 
 def slug(text: str) -> str:

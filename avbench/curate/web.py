@@ -8,18 +8,18 @@ yt-dlp would otherwise leave it out and shift everything behind it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import yt_dlp
-from filelock import FileLock
 
 from avbench import media
 from avbench.curate import source_table
-from avbench.errors import EnvironmentFault, SiteFault, UserError
+from avbench.curate._sites import seconds_to_wait
+from avbench.curate._stall import Watched, watch
+from avbench.errors import EnvironmentFault, SiteFault, TransientFault, UserError
 from avbench.progress import Bar
 from avbench.recipe import DownloadRecipe
 
@@ -32,13 +32,16 @@ _REASONS: tuple[tuple[str, type[UserError], str], ...] = (
     (r"No space left|Errno 28\b|quota exceeded", EnvironmentFault, "the disk is full; free some space and run again"),
     (r"ffmpeg is not installed|ffmpeg not found", EnvironmentFault, "yt-dlp finds no ffmpeg; install it and run again"),
     (r"not a bot", SiteFault, "{host} asks for proof that no robot calls; wait some hours and run again"),
+    (r"rate.?limited", SiteFault, "{host} allows no more requests now; run again later"),
     (
-        r"rate.?limited|HTTP Error 429|Too Many Requests",
-        SiteFault,
-        "{host} allows no more requests now; run again later",
+        r"HTTP Error 429|Too Many Requests",
+        TransientFault,
+        "{host} allows no more requests now (HTTP 429); run again later",
     ),
+    (r"redirect loop|too many redirects|exceeded \d+ redirects", UserError, "{host} redirects in a circle"),
     (r"HTTP Error (404|410)", UserError, "{host} has no such file (HTTP {status})"),
     (r"HTTP Error (401|403)", UserError, "{host} refuses to send it (HTTP {status})"),
+    (r"HTTP Error (408|425|5\d\d)", TransientFault, "{host} answered with an error (HTTP {status}); run again later"),
     (r"HTTP Error (\d+)", UserError, "{host} answered with an error (HTTP {status})"),
     (r"\bDRM\b", UserError, "protected by DRM on {host}"),
     (r"private", UserError, "private on {host}"),
@@ -52,19 +55,23 @@ _REASONS: tuple[tuple[str, type[UserError], str], ...] = (
         UserError,
         "not a video or audio file but a page of {host}",
     ),
-    (r"timed? ?out", UserError, "{host} stopped answering (timeout); run again later"),
+    (r"timed? ?out", TransientFault, "{host} stopped answering (timeout); run again later"),
     (
         r"Failed to resolve|Name or service|getaddrinfo",
-        UserError,
+        TransientFault,
         "no host is called {host}; check address and network",
     ),
-    (r"refused|Failed to establish|unreachable|No route", UserError, "{host} cannot be reached"),
+    (r"refused|Failed to establish|unreachable|No route", TransientFault, "{host} cannot be reached"),
     (r"certificate", UserError, "the certificate of {host} is not valid"),
-    (_BROKEN, UserError, "{host} broke off in the middle of the file; run again to go on"),
+    (_BROKEN, TransientFault, "{host} broke off in the middle of the file; run again to go on"),
     (r"sign in|log ?in|cookies|account", UserError, "{host} asks for a signed-in user"),
 )
-"""What yt-dlp says (searched in this order), which error it is, and the phrase that tells a person."""
+"""What yt-dlp says (searched in this order), which error it is, and the phrase that tells a person.
 
+A plain `UserError` is for good: the same request would be answered in the same way tomorrow.
+"""
+
+_RUNTIMES = ("deno", "node", "bun", "quickjs")
 _POLITE: dict[str, float] = {"sleep_interval_requests": 0.75, "sleep_interval": 10, "max_sleep_interval": 20}
 """Pauses in seconds towards YouTube, those of yt-dlp's own preset ``-t sleep``; guests get about 300 videos an hour."""
 
@@ -74,7 +81,7 @@ def fetch(url: str, recipe: DownloadRecipe, folder: Path, bar: Bar) -> tuple[Pat
 
     Args:
         url: http(s) address.
-        recipe: Height, retries and timeout.
+        recipe: Height, timeout and lowest speed.
         folder: Belongs to this source alone.
         bar: Receives bytes.
 
@@ -83,16 +90,17 @@ def fetch(url: str, recipe: DownloadRecipe, folder: Path, bar: Bar) -> tuple[Pat
 
     Raises:
         UserError: It cannot be had, in one phrase that names the host.
+        TransientFault: It could not be had now.
         SiteFault: The site refuses all requests for now.
         EnvironmentFault: Disk full, or no ffmpeg.
     """
     try:
-        with _turn(url, folder.parent), yt_dlp.YoutubeDL(_options(url, recipe, folder, bar)) as client:
+        with watch(bar, recipe) as watched, yt_dlp.YoutubeDL(_options(url, recipe, folder, watched)) as client:
             info = client.extract_info(url, download=False)
             _check(info)
             info = client.process_ie_result(info, download=True)
     except yt_dlp.utils.YoutubeDLError as error:
-        raise reason(str(error), url) from error
+        raise reason(str(error), url, _retry_after_s(error)) from error
     path = Path(info["requested_downloads"][0]["filepath"])
     return path, {
         "tool": f"yt-dlp {yt_dlp.version.__version__}",
@@ -105,8 +113,14 @@ def fetch(url: str, recipe: DownloadRecipe, folder: Path, bar: Bar) -> tuple[Pat
     }
 
 
-def reason(message: str, url: str) -> UserError:
-    """The error for what yt-dlp said of ``url``: its type tells whether to go on, its text why it failed."""
+def reason(message: str, url: str, retry_after_s: float | None = None) -> UserError:
+    """The error for what yt-dlp said of ``url``: its type tells whether to go on, its text why it failed.
+
+    Args:
+        message: What yt-dlp said.
+        url: Address of the source.
+        retry_after_s: How long the server asked to wait, seconds.
+    """
     text = re.sub(r"\x1b\[[0-9;]*m|\r", "", message).strip()
     # the name of the video and its address may hold any of the words
     said = re.sub(r"https?://\S+", "", re.sub(r"^ERROR:\s*(\[[^\]]+\]\s*[^:]*:\s*)?", "", text))
@@ -114,12 +128,51 @@ def reason(message: str, url: str) -> UserError:
     for pattern, kind, phrase in _REASONS:
         if re.search(pattern, said, re.IGNORECASE):
             status = re.search(r"HTTP Error (\d+)", said)
-            return kind(phrase.format(host=host, status=status[1] if status else ""))
+            told = phrase.format(host=host, status=status[1] if status else "")
+            if _is_youtube(url) and status and status[1] in ("403", "429"):
+                # it answers the address of this machine so, whichever video is asked for, and forgets it with time
+                return SiteFault(told) if status[1] == "429" else TransientFault(told)
+            return TransientFault(told, retry_after_s) if kind is TransientFault else kind(told)
     first = said.split("; please report")[0].split("\n")[0].strip()
-    return UserError(f"{host}: {first or 'yt-dlp failed without a word'}")
+    # what nobody has explained may pass
+    return TransientFault(f"{host}: {first or 'yt-dlp failed without a word'}")
 
 
-def _options(url: str, recipe: DownloadRecipe, folder: Path, bar: Bar) -> dict[str, Any]:
+def check_runtime() -> None:
+    """Refuse to ask YouTube without a JavaScript runtime: without one it leaves out most formats, or all.
+
+    Raises:
+        EnvironmentFault: None that yt-dlp supports is installed.
+    """
+    from yt_dlp.globals import supported_js_runtimes
+
+    found = [kind().info for name in _RUNTIMES if (kind := supported_js_runtimes.value.get(name))]
+    if any(info and info.supported for info in found):
+        return
+    old = ", ".join(f"{info.name} {info.version}" for info in found if info)
+    raise EnvironmentFault(
+        f"YouTube needs a JavaScript runtime and there is none{f' that is new enough (found {old})' if old else ''}; "
+        "install one with `pip install deno` (or Node.js 22 or newer) and run the same command again"
+    )
+
+
+def _retry_after_s(error: BaseException) -> float | None:
+    """What the answer behind an error says under ``Retry-After`` (seconds or a date), or None."""
+    stack: list[Any] = [error]
+    seen: set[int] = set()
+    while stack:
+        fault = stack.pop()
+        if not isinstance(fault, BaseException) or id(fault) in seen:
+            continue
+        seen.add(id(fault))
+        if isinstance(fault, yt_dlp.networking.exceptions.HTTPError):
+            return seconds_to_wait(fault.response.headers.get("Retry-After"))
+        inner = getattr(fault, "exc_info", None) or (None, None, None)
+        stack += [fault.__cause__, fault.__context__, getattr(fault, "cause", None), inner[1]]
+    return None
+
+
+def _options(url: str, recipe: DownloadRecipe, folder: Path, bar: Watched) -> dict[str, Any]:
     """Parameters of `yt_dlp.YoutubeDL`."""
     return {
         "paths": {"home": str(folder)},
@@ -131,18 +184,22 @@ def _options(url: str, recipe: DownloadRecipe, folder: Path, bar: Bar) -> dict[s
         # list a playlist without asking for each of its videos: it is refused anyway
         "extract_flat": "in_playlist",
         "playlist_items": "1:2",
-        "retries": recipe.retries,
-        "fragment_retries": recipe.retries,
-        "extractor_retries": recipe.retries,
+        # whole attempts are counted by the download stage, which knows how long to wait; only the many small files of
+        # one video are asked for again here
+        "retries": 0,
+        "extractor_retries": 0,
+        "fragment_retries": recipe.attempts - 1,
+        "retry_sleep_functions": {"fragment": lambda n: min(recipe.backoff_cap_s, recipe.backoff_s * 2**n)},
         "socket_timeout": recipe.timeout_s,
         "skip_unavailable_fragments": False,
         "ffmpeg_location": media.ffmpeg_path(),
-        "js_runtimes": {name: {} for name in ("deno", "node", "bun", "quickjs")},
+        "js_runtimes": {name: {} for name in _RUNTIMES},
         "logger": _Quiet(),
         "quiet": True,
         "noprogress": True,
         "updatetime": False,
         "progress_hooks": [_Hook(bar)],
+        "postprocessor_hooks": [partial(_rest, bar)],
         **(_POLITE if _is_youtube(url) else {}),
     }
 
@@ -165,15 +222,12 @@ def _is_youtube(url: str) -> bool:
     return source_table.youtube_id(url) is not None
 
 
-@contextmanager
-def _turn(url: str, folder: Path) -> Iterator[None]:
-    """YouTube counts requests per address, so all workers take turns there; other sites are asked freely."""
-    if not _is_youtube(url):
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "youtube.lock"):
-        yield
+def _rest(watched: Watched, event: dict[str, Any]) -> None:
+    """Postprocessor hook of yt-dlp: while picture and sound are joined, no bytes are expected."""
+    if event["status"] == "started":
+        watched.resting = True
+    else:
+        watched.restart()
 
 
 class _Quiet:

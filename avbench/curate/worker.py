@@ -1,0 +1,170 @@
+"""One of several workers on a shared folder: its sources go through download, segment and judging, one by one.
+
+What needs all sources together (repeats across sources, tables, splits, shards) is left to the plain command, which
+finds the work done. A source belongs to one worker by its id alone, so a list that grows moves none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from avbench import parallel
+from avbench.curate import _lease, _sites
+from avbench.curate.download import download, lasting_failure
+from avbench.curate.filter import judge
+from avbench.curate.segment import segment
+from avbench.errors import UserError
+from avbench.parallel import StageSummary
+from avbench.progress import SILENT, Reporter
+from avbench.recipe import DatasetRecipe
+from avbench.schema import Outcome, Source
+from avbench.workspace import STAGES, Workspace
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of the sources a worker takes.
+
+    Attributes:
+        number: Its number, from 1.
+        of: How many workers there are.
+    """
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """Read ``i/n``.
+
+        Raises:
+            UserError: Not two whole numbers with 1 <= i <= n.
+        """
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip())
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise UserError(f"--worker {text!r}: must be i/n with i from 1 to n, such as 3/8")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    def takes(self, source_id: str) -> bool:
+        """Whether a source is this worker's."""
+        return int(hashlib.sha256(source_id.encode()).hexdigest()[:16], 16) % self.of == self.number - 1
+
+
+def run(
+    ws: Workspace,
+    sources: Sequence[Source],
+    recipe: DatasetRecipe,
+    share: Share,
+    *,
+    workers: int,
+    wait_s: float = 0.0,
+    reporter: Reporter = SILENT,
+) -> list[StageSummary]:
+    """Bring the sources of one share as far as their judged clips.
+
+    Args:
+        ws: The shared folder.
+        sources: All sources of the dataset.
+        recipe: How clips are made; the same for every worker.
+        share: Which sources are ours.
+        workers: Processes of this worker.
+        wait_s: How long to wait at the end for sites that pause, seconds.
+        reporter: Progress.
+
+    Returns:
+        One summary per stage. A source that another worker holds is left to it and said in a note.
+
+    Raises:
+        EnvironmentFault: The run cannot go on.
+    """
+    start = time.monotonic()
+    done = _Done(ws)
+    mine = []
+    for source in sources:
+        if not share.takes(source.source_id):
+            continue
+        if reason := lasting_failure(ws, source, recipe.download):
+            done.lasting[source.source_id] = reason
+        else:
+            mine.append(source)
+
+    def ask(some: Sequence[Source]) -> list[Source]:
+        outcomes = parallel.run(
+            _Through(ws, recipe), some, item_id=_id, workers=workers, reporter=reporter, description=f"worker {share}"
+        )
+        back = {outcome.item_id for outcome in outcomes if done.enter(outcome)}
+        return [source for source in some if source.source_id in back]
+
+    _sites.rounds(ws, mine, ask, wait_s=wait_s, reporter=reporter)
+    return done.summaries(time.monotonic() - start)
+
+
+class _Done:
+    """Adds up what became of the sources."""
+
+    def __init__(self, ws: Workspace) -> None:
+        self.ws = ws
+        self.total = {stage: StageSummary(stage) for stage in STAGES[:-1]}
+        self.lasting: dict[str, str] = {}
+        self.held = 0
+
+    def enter(self, outcome: Outcome[list[StageSummary]]) -> bool:
+        """Add one source; returns whether its site kept it back."""
+        fetched = self.total["download"]
+        fetched.failed.pop(outcome.item_id, None)
+        if outcome.value is None:
+            fetched.failed[outcome.item_id] = outcome.error
+            return False
+        self.held += not outcome.value
+        for part in outcome.value:
+            _add(self.total[part.stage], part)
+        record = self.ws.record("download", outcome.item_id)
+        return bool(outcome.value and record and record.get("kind") == "site")
+
+    def summaries(self, seconds: float) -> list[StageSummary]:
+        """One per stage; wall time stands with the first, since a worker takes its sources through all at once."""
+        fetched = self.total["download"]
+        fetched.failed |= self.lasting
+        fetched.seconds = seconds
+        if self.lasting:
+            told = f"{len(self.lasting)} were found to be gone for good by an earlier run and not asked for again"
+            fetched.notes.append(told)
+        if self.held:
+            fetched.notes.append(f"{self.held} are in the hands of another worker and were left to it")
+        return list(self.total.values())
+
+
+@dataclass(frozen=True)
+class _Through:
+    """Takes one source through the stages; no summaries when another worker holds it."""
+
+    ws: Workspace
+    recipe: DatasetRecipe
+
+    def __call__(self, source: Source) -> list[StageSummary]:
+        with _lease.hold(_lease.source_path(self.ws, source.source_id), source.source_id) as free:
+            if not free:
+                return []
+            found = [download(self.ws, [source], self.recipe.download)]
+            if not found[0].failed:
+                found.append(segment(self.ws, [source.source_id], self.recipe.segment))
+                found.append(judge(self.ws, [source.source_id], self.recipe.filters))
+            return found
+
+
+def _add(total: StageSummary, part: StageSummary) -> None:
+    total.done += part.done
+    total.already += part.already
+    total.dropped |= part.dropped
+    total.failed |= part.failed
+
+
+def _id(source: Source) -> str:
+    return source.source_id
