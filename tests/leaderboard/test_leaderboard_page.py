@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import tempfile
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -15,35 +11,7 @@ from test_leaderboard_samples import write_clip
 
 from avbench.leaderboard import page, records
 from avbench.recipe import project_root
-
-HOSTILE = """<script>alert("1")</script> | `x` [a](javascript:b) **c** & 'd' </details>"""
-
-
-class _Tags(HTMLParser):
-    """Start tags with their attributes, and the visible text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "img", "link", "br", "circle", "path"}:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in {"meta", "img", "link", "br", "circle", "path"}:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not {"script", "style"} & set(self.open):
-            self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
+from tests.pages import HOSTILE, Tags, rendered
 
 
 def test_building_twice_gives_the_same_bytes_wherever_the_folder_is(tmp_path: Path, make_record, make_score) -> None:
@@ -63,7 +31,7 @@ def test_no_results_yet(tmp_path: Path) -> None:
     assert "No results yet" in readme
     assert "No results yet" in index
     assert "avbench run-baseline" in index
-    assert not _Tags(index).all("table")
+    assert not Tags(index).all("table")
 
 
 def test_committed_pages_are_what_the_committed_records_give() -> None:
@@ -92,7 +60,7 @@ def test_an_absent_value_is_a_dash_with_its_reason_on_both_pages(tmp_path: Path,
     readme, index = page.markdown(tmp_path), page.html(tmp_path)
     assert "| mmdiffusion tiny | — <sup>1</sup> | 0.200 | 16 / 16 |" in readme
     assert "\n1. no weights; type `avbench weights fetch i3d` &lt;now&gt;\n" in readme
-    tags = _Tags(index)
+    tags = Tags(index)
     assert "no weights; type avbench weights fetch i3d <now>" in tags.text
     link = next(a["href"] for a in tags.all("a") if "-note-" in str(a.get("href")))
     assert any(item.get("id") == str(link)[1:] for item in tags.all("li"))
@@ -117,7 +85,7 @@ def test_hostile_text_stays_text(tmp_path: Path, make_record, make_score) -> Non
         source=HOSTILE,
     )
     records.save(record, tmp_path)
-    tags = _Tags(page.html(tmp_path))
+    tags = Tags(page.html(tmp_path))
     assert len(tags.all("script")) == 1
     assert tags.open == []
     assert HOSTILE in tags.text
@@ -135,7 +103,7 @@ def test_the_page_needs_nothing_from_anywhere(tmp_path: Path, make_record) -> No
     records.save(make_record(), tmp_path)
     index = page.html(tmp_path)
     assert not re.search(r"https?://|//[a-z]", index)
-    assert not _Tags(index).all("link")
+    assert not Tags(index).all("link")
 
 
 def test_every_link_and_label_on_the_page_leads_somewhere(tmp_path: Path, make_record, make_score) -> None:
@@ -143,7 +111,7 @@ def test_every_link_and_label_on_the_page_leads_somewhere(tmp_path: Path, make_r
     records.save(record, tmp_path)
     page.attach_media(record, tmp_path, [write_clip(tmp_path / "one clip.mp4")], [{"step": 1, "loss": 1.0}])
     (tmp_path / "index.html").write_text(page.html(tmp_path))
-    tags = _Tags((tmp_path / "index.html").read_text())
+    tags = Tags((tmp_path / "index.html").read_text())
     ids = [attributes["id"] for _, attributes in tags.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     for _, attributes in tags.tags:
@@ -181,7 +149,7 @@ def test_a_run_shows_how_to_repeat_it_and_what_failed(tmp_path: Path, make_recor
     failed = {f"clip-{i:02d}.mp4": f"reason {i}" for i in range(12)}
     record = make_record(failed=failed, n_used=4, dropped={"quiet.mp4": "no onset"}, seconds={"train": 7200})
     records.save(record, tmp_path)
-    text = _Tags(page.html(tmp_path)).text
+    text = Tags(page.html(tmp_path)).text
     for shown in (record.command, record.commit, "Some Processor", "reason 9", "and 2 more in the record", "no onset"):
         assert shown in text
     assert "reason 10" not in text
@@ -189,28 +157,11 @@ def test_a_run_shows_how_to_repeat_it_and_what_failed(tmp_path: Path, make_recor
     assert record.command in page.markdown(tmp_path)
 
 
-def _browser() -> str:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no Chromium on this machine")
-    return found
-
-
-def _rendered(index: Path) -> str:
-    """The page's DOM after a real browser ran it from disk."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [
-            *(_browser(), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-            *("--disable-background-networking", f"--user-data-dir={profile}", "--dump-dom", index.as_uri()),
-        ]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-
-
 @pytest.mark.slow
 def test_a_browser_runs_the_script_under_the_pages_own_policy(tmp_path: Path, make_record) -> None:
     records.save(make_record(model=HOSTILE), tmp_path)
     page.build(tmp_path)
-    tags = _Tags(_rendered(tmp_path / "index.html"))
+    tags = Tags(rendered(tmp_path / "index.html"))
     assert len([b for b in tags.all("button") if b.get("class") == "head"]) == 4
 
 
@@ -224,5 +175,5 @@ def test_a_click_sorts_and_leaves_absent_values_last(tmp_path: Path, make_record
         text = re.sub(r"'sha256-[^']+'", "'unsafe-inline'", page.html(tmp_path))
         click = "document.querySelectorAll('button.head')[2].click();" * clicks
         index.write_text(text.replace("</body>", f"<script>{click}</script></body>"))
-        rows = re.findall(r'scope="row" data-value="(\w) tiny"', _rendered(index))
+        rows = re.findall(r'scope="row" data-value="(\w) tiny"', rendered(index))
         assert "".join(rows) == order

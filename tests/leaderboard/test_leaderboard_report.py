@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_leaderboard_page import HOSTILE, _Tags
 
 from avbench import inputs
 from avbench.errors import MediaError
@@ -21,6 +20,7 @@ from avbench.metrics._base import ClipSignals
 from avbench.protocol import Protocol
 from tests.clips import write_npz
 from tests.events import clicks
+from tests.pages import HOSTILE, Tags
 
 RULES = Protocol(
     name="toy", metrics=("mel_fd", "av_align", "flow_fd", "fvd"), frames=16, fps=10, size=32, windows="first", n=64,
@@ -65,10 +65,10 @@ def made(names: str, **options: Any) -> tuple[list[FakeItem], list[str]]:
     return [FakeItem(name, decoded, **options) for name in names], decoded
 
 
-def written(folder: Path, record: Any, rows: list[dict[str, Any]], items: Any, rules: Protocol = RULES) -> _Tags:
+def written(folder: Path, record: Any, rows: list[dict[str, Any]], items: Any, rules: Protocol = RULES) -> Tags:
     path = report.write_report(folder, record, rows, items, rules)
     assert path == folder / "report.html"
-    tags = _Tags(path.read_text(encoding="utf-8"))
+    tags = Tags(path.read_text(encoding="utf-8"))
     assert not tags.open  # every element is closed
     return tags
 
