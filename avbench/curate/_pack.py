@@ -7,6 +7,7 @@ its plan and never made twice, and only the views of the shard being written are
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -158,6 +159,12 @@ class ShardRecord:
     sha256: str
     offsets: dict[str, list[int]]
     failed: dict[str, str]
+
+
+def read_row(member: bytes) -> dict[str, Any]:
+    """What the JSON member of a sample says: `PackedClip.row`."""
+    row: dict[str, Any] = json.loads(member)
+    return row
 
 
 def shard_params(file: str, rows: Sequence[dict[str, Any]]) -> str:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyarrow import parquet
+
 from avbench.errors import UserError
 from avbench.recipe import ShardRecipe, Strict, parse
 from avbench.schema import SCHEMA_VERSION
-from avbench.workspace import read_json, write_json
+from avbench.workspace import Workspace, read_json, write_json
 
 SPLITS = ("train", "validation", "test")
 FILE_NAME = "splits.json"
@@ -92,11 +94,18 @@ def save(root: Path, stored: Stored) -> None:
         write_json(path, told)
 
 
-def joined_groups(work: Path) -> dict[str, str]:
-    """Group by source id of the sources that were found to show or play the same recording (``work/groups.json``)."""
-    path = work / "groups.json"
-    told: dict[str, str] = read_json(path) if path.is_file() else {}
-    return told
+def grouped(ws: Workspace) -> list[dict[str, Any]]:
+    """The kept clips of a dataset, ``group`` filled in.
+
+    Sources that were found to show or play the same recording (``work/groups.json``) are one group; else the manifest
+    names it; else a source is a group of its own.
+    """
+    path = ws.root / "work" / "groups.json"
+    joined: dict[str, str] = read_json(path) if path.is_file() else {}
+    rows: list[dict[str, Any]] = parquet.read_table(ws.kept).to_pylist()
+    for row in rows:
+        row["group"] = joined.get(row["source_id"]) or row["group"] or row["source_id"]
+    return rows
 
 
 def divide(rows: Iterable[Mapping[str, Any]], stored: Stored) -> Splits:

@@ -14,12 +14,9 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
-
-from pyarrow import parquet
 
 from avbench import parallel
-from avbench.curate import _pack, _release, _splits, tombstones
+from avbench.curate import _pack, _release, _splits, source_table, tombstones
 from avbench.curate._pack import PackedClip, ShardPlan, ShardRecord, View
 from avbench.curate._tar import MAX_NAME
 from avbench.curate.tombstones import Mark
@@ -106,16 +103,13 @@ class _Build:
         if not marker.is_file():
             raise UserError(f"{self.ws.root}: its clips are not filtered yet; run `avbench filter` first")
         told = [str(source_id) for source_id in read_json(marker)["source_ids"]]
-        return [source_id for source_id in told if not any(mark.covers(source_id) for mark in self.marks)]
+        return [source_id for source_id in told if not tombstones.covered(self.marks, source_id)]
 
     def clips(self) -> list[PackedClip]:
         """The kept clips with their digest, group and view; those whose file is gone are failures."""
         wanted = set(self.source_ids())
-        joined = _splits.joined_groups(self.ws.root / "work")
-        rows = [row for row in parquet.read_table(self.ws.kept).to_pylist() if row["source_id"] in wanted]
+        rows = [row for row in _splits.grouped(self.ws) if row["source_id"] in wanted]
         _check_ids(rows)
-        for row in rows:
-            row["group"] = joined.get(row["source_id"]) or row["group"] or row["source_id"]
         views = {clip_s: View.of(self.recipe.view, clip_s) for clip_s in {row["clip_s"] for row in rows}}
         splits = self._divide(rows)
         rows = [row for row in rows if row["source_id"] in splits]
@@ -152,10 +146,9 @@ class _Build:
     def _origin(self, source_id: str) -> dict[str, str]:
         """Title and address of a source, for attribution; an address without name and password, and no local path."""
         source = (self.ws.record("download", source_id) or {}).get("source", {})
-        url = urlsplit(source.get("url", ""))
-        public = url.scheme in ("http", "https", "hf")
-        bare = urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2])) if url.scheme != "hf" else source["url"]
-        return {"title": source.get("title", ""), "url": bare if public else ""}
+        url = source.get("url", "")
+        public = url.startswith(("http://", "https://", "hf://"))
+        return {"title": source.get("title", ""), "url": source_table.public_url(url) if public else ""}
 
     def _digests(self, rows: list[dict[str, Any]]) -> dict[str, tuple[str, int]]:
         """sha256 and size of every clip by clip id."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from avbench.curate import source_table
 from avbench.dataset import CARD_NAME
 from avbench.recipe import Strict, parse
 from avbench.schema import SCHEMA_VERSION, Source
@@ -39,7 +40,7 @@ class Mark(Strict):
 
     def covers(self, source_id: str, url: str = "") -> bool:
         """True for the source itself, and for the same address under another id."""
-        return self.id_sha256 == digest(source_id) or (bool(url) and self.url_sha256 == digest(url))
+        return self.id_sha256 == digest(source_id) or (bool(url) and self.url_sha256 == digest(plain(url)))
 
 
 class Hole(Strict):
@@ -85,6 +86,12 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def plain(url: str) -> str:
+    """An address as it is digested: a YouTube video has one, any other is without its secrets."""
+    video = source_table.youtube_id(url)
+    return f"https://www.youtube.com/watch?v={video}" if video else source_table.public_url(url)
+
+
 def read(root: Path) -> tuple[Tombstone, ...]:
     """The tombstones of the dataset in ``root``, in the order they were set.
 
@@ -113,7 +120,14 @@ def write(root: Path, stones: Iterable[Tombstone]) -> None:
 def spare(root: Path, sources: Iterable[Source]) -> tuple[Source, ...]:
     """The sources that were not taken down from the dataset in ``root``."""
     held = marks(root)
-    return tuple(s for s in sources if not any(mark.covers(s.source_id, s.url) for mark in held))
+    if not held:
+        return tuple(sources)
+    return tuple(s for s in sources if not covered(held, s.source_id, s.url))
+
+
+def covered(held: Iterable[Mark], source_id: str, url: str = "") -> bool:
+    """True when one of the marks means this source."""
+    return any(mark.covers(source_id, url) for mark in held)
 
 
 def bumped(version: str, generation: int) -> str:
