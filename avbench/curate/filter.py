@@ -2,7 +2,11 @@
 
 A clip that a filter does not want is a drop, with the filter, the measured value and the reason. A clip that cannot be
 decoded is a failure, which is not a drop, and is tried again by the next run. All filters judge a clip even after the
-first drop, so that thresholds can be studied without decoding again.
+first drop, so that thresholds can be studied without decoding again: what was measured once is measured again only
+when the clip or the way of measuring has changed.
+
+Clips that repeat another source (`avbench.filters.duplicate`) are found when the tables are written, among those that
+every other filter keeps. ``work/groups.json`` then says which sources must share a split, ``work/alike.parquet`` why.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +23,9 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from avbench import parallel
-from avbench.filters import _base, _signals
-from avbench.filters._base import ClipFilter
+from avbench.curate import _duplicates
+from avbench.filters import _base, _signals, duplicate
+from avbench.filters._base import BaseFilter, ClipFilter, DatasetFilter
 from avbench.filters._signals import ClipSignals
 from avbench.parallel import StageSummary
 from avbench.progress import SILENT, Reporter
@@ -59,11 +64,13 @@ def filter_clips(
 ) -> StageSummary:
     """Judge the clips of ``source_ids`` and write ``work/kept.parquet`` and ``work/dropped.parquet``.
 
+    Where the recipe has ``duplicate``: also ``work/alike.parquet`` and, if sources were joined, ``work/groups.json``.
     ``work/filter.json``, written last, names the sources the tables are about; without it they are not whole.
 
     Args:
         ws: Folder of the dataset; the segment stage has written its records there.
-        source_ids: Sources of the dataset. Those that gave no clips are passed over.
+        source_ids: Sources of the dataset, in the order of the manifest: of two that repeat each other the first is
+            kept. Those that gave no clips are passed over.
         specs: Filters of the recipe.
         workers: Processes.
         reporter: Where progress goes.
@@ -78,7 +85,8 @@ def filter_clips(
     start = time.monotonic()
     filters = _base.load(specs)
     summary, jobs = _judge(ws, source_ids, filters, workers, reporter)
-    _write_tables(ws, source_ids, [job for job in jobs if job.source_id not in summary.failed], filters, summary)
+    judged = [job for job in jobs if job.source_id not in summary.failed]
+    _write_tables(ws, source_ids, judged, filters, summary, reporter)
     summary.seconds = time.monotonic() - start
     return summary
 
@@ -102,13 +110,15 @@ def judge(
 
 
 def _judge(
-    ws: Workspace, source_ids: Sequence[str], filters: Sequence[ClipFilter], workers: int, reporter: Reporter
+    ws: Workspace, source_ids: Sequence[str], filters: Sequence[BaseFilter], workers: int, reporter: Reporter
 ) -> tuple[StageSummary, list[_Job]]:
     """Judge what no earlier run has judged; returns the counts and what there was to judge."""
     summary = StageSummary(STAGE)
     jobs = [job for source_id in source_ids if (job := _plan(ws, source_id, filters))]
     summary.already = sum(len(job.judged) for job in jobs)
     open_jobs = [job for job in jobs if len(job.judged) < len(job.clips)]
+    if open_jobs:
+        _base.check_weights(filters)
     work = partial(_judge_source, ws=ws, filters=filters)
     for outcome in parallel.run(
         work, open_jobs, item_id=lambda job: job.source_id, workers=workers, reporter=reporter, description="filter"
@@ -122,71 +132,119 @@ def _judge(
 
 @dataclass(frozen=True)
 class _Job:
-    """The clips of one source, and the entries that an earlier run has judged (by clip id)."""
+    """The clips of one source.
+
+    Attributes:
+        source_id: The source.
+        clips: Fields of each clip.
+        params: Digest of all that the verdicts depend on.
+        measures: Digest of all that a measured value depends on, by filter.
+        judged: Entries of an earlier run that stand, by clip id.
+        measured: Entries of an earlier run whose thresholds were others, by clip id: values and prints of the filters
+            that still measure so.
+    """
 
     source_id: str
     clips: tuple[dict[str, Any], ...]
     params: str
+    measures: dict[str, str]
     judged: dict[str, dict[str, Any]]
+    measured: dict[str, dict[str, Any]]
 
 
-def _plan(ws: Workspace, source_id: str, filters: Sequence[ClipFilter]) -> _Job | None:
+def _plan(ws: Workspace, source_id: str, filters: Sequence[BaseFilter]) -> _Job | None:
     """What is to do for one source; None when it gave no clips."""
     segment = ws.record("segment", source_id)
     if segment is None or segment["status"] != "done":
         return None
-    params = sha256(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "segment": segment["params"],
-            "clips": segment["clips"],
-            "filters": [{"name": f.name, "version": f.version, **f.model_dump()} for f in filters],
-            "signals": [_signals.FRAME_WIDTH, _signals.FRAME_RATE_FPS],
-        }
-    )
-    record = ws.record(STAGE, source_id)
-    entries = record["clips"] if record and record["params"] == params else []
-    judged = {entry["clip"]["clip_id"]: entry for entry in entries if not entry["error"]}
-    return _Job(source_id, tuple(segment["clips"]), params, judged)
+    seen = {
+        "schema_version": SCHEMA_VERSION,
+        "segment": segment["params"],
+        "clips": segment["clips"],
+        "signals": [_signals.FRAME_WIDTH, _signals.FRAME_RATE_FPS, _signals.N_STILLS],
+    }
+    measures = {filter_.name: sha256({**seen, "filter": _measure_options(filter_)}) for filter_ in filters}
+    thresholds = [(f.name, f.model_dump() if isinstance(f, ClipFilter) else {}) for f in filters]
+    params = sha256({**seen, "measures": measures, "thresholds": thresholds})
+    record = ws.record(STAGE, source_id) or {"params": "", "clips": []}
+    entries = {entry["clip"]["clip_id"]: entry for entry in record["clips"] if not entry["error"]}
+    if record["params"] == params:
+        return _Job(source_id, tuple(segment["clips"]), params, measures, entries, {})
+    stored = record.get("measures", {})
+    same = {name for name, digest in measures.items() if stored.get(name) == digest}
+    known = {clip_id: _known(entry, same) for clip_id, entry in entries.items()}
+    return _Job(source_id, tuple(segment["clips"]), params, measures, {}, known)
 
 
-def _judge_source(job: _Job, ws: Workspace, filters: Sequence[ClipFilter]) -> int:
+def _measure_options(filter_: BaseFilter) -> dict[str, Any]:
+    """What a filter's measured value depends on beside the clip."""
+    options = filter_.model_dump(exclude=set(filter_.limits)) if isinstance(filter_, ClipFilter) else {}
+    return {"name": filter_.name, "version": filter_.version, **options}
+
+
+def _known(entry: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """Measured values, and prints, of the filters ``names``."""
+    known: dict[str, Any] = {told["filter"]: told["value"] for told in entry["verdicts"] if told["filter"] in names}
+    return known | {name: prints for name, prints in entry["prints"].items() if name in names}
+
+
+def _judge_source(job: _Job, ws: Workspace, filters: Sequence[BaseFilter]) -> int:
     """Judge the clips of one source that are not judged yet, write its record, and return how many succeeded."""
     entries, succeeded = [], 0
     for clip in job.clips:
         entry = job.judged.get(clip["clip_id"])
         if entry is None:
-            outcome = parallel.attempt(partial(_judge_clip, ws=ws, filters=filters), clip, clip["clip_id"])
-            entry = {"clip": clip, "verdicts": outcome.value or [], "error": outcome.error}
+            known = job.measured.get(clip["clip_id"], {})
+            work = partial(_judge_clip, ws=ws, filters=filters, known=known)
+            outcome = parallel.attempt(work, clip, clip["clip_id"])
+            entry = {"clip": clip, "error": outcome.error, **(outcome.value or {"verdicts": [], "prints": {}})}
             succeeded += outcome.ok
         entries.append(entry)
-    record = {"schema_version": SCHEMA_VERSION, "source_id": job.source_id, "clips": entries, "params": job.params}
-    ws.write_record(STAGE, job.source_id, record)
+    record = {"schema_version": SCHEMA_VERSION, "source_id": job.source_id, "clips": entries}
+    ws.write_record(STAGE, job.source_id, {**record, "params": job.params, "measures": job.measures})
     return succeeded
 
 
-def _judge_clip(clip: dict[str, Any], ws: Workspace, filters: Sequence[ClipFilter]) -> list[dict[str, Any]]:
-    """Verdicts of all filters on one clip, from one decode of it."""
-    signals = ClipSignals.decode(ws.clips / clip["file"])
-    return [asdict(filter_.judge(signals)) for filter_ in filters]
+def _judge_clip(
+    clip: dict[str, Any], ws: Workspace, filters: Sequence[BaseFilter], known: dict[str, Any]
+) -> dict[str, Any]:
+    """Verdicts and prints of all filters on one clip, from one decode of it, or none where all values are known."""
+    signals = cache(partial(ClipSignals.decode, ws.clips / clip["file"]))
+    verdicts, prints = [], {}
+    if not filters:
+        signals()  # a clip that cannot be decoded is a failure all the same
+    for filter_ in filters:
+        if isinstance(filter_, ClipFilter):
+            value = known[filter_.name] if filter_.name in known else filter_.measure(signals())
+            verdicts.append(asdict(filter_.verdict(value, filter_.reason(value))))
+        elif isinstance(filter_, DatasetFilter):
+            prints[filter_.name] = known[filter_.name] if filter_.name in known else filter_.measure(signals())
+    return {"verdicts": verdicts, "prints": prints}
 
 
 def _entries(ws: Workspace, jobs: Sequence[_Job]) -> list[dict[str, Any]]:
-    """Every judged clip of ``jobs`` as the ledger has it now, by clip id."""
+    """Every judged clip of ``jobs`` as the ledger has it now, in the order of the manifest."""
     entries: list[dict[str, Any]] = []
     for job in jobs:
         record = ws.record(STAGE, job.source_id)
         entries += record["clips"] if record else []
-    return sorted(entries, key=lambda entry: entry["clip"]["clip_id"])
+    return entries
 
 
 def _write_tables(
-    ws: Workspace, source_ids: Sequence[str], jobs: Sequence[_Job], filters: Sequence[ClipFilter], summary: StageSummary
+    ws: Workspace,
+    source_ids: Sequence[str],
+    jobs: Sequence[_Job],
+    filters: Sequence[BaseFilter],
+    summary: StageSummary,
+    reporter: Reporter,
 ) -> None:
-    """Fold the ledger into the two tables; `summary` gets the drops and failures."""
+    """Fold the ledger into the tables; `summary` gets the drops and failures."""
     kept: list[dict[str, Any]] = []
     dropped: list[dict[str, Any]] = []
-    for entry in _entries(ws, jobs):
+    entries = _entries(ws, jobs)
+    repeats = _repeats(entries, filters, reporter)
+    for entry in sorted(entries, key=lambda entry: str(entry["clip"]["clip_id"])):
         clip, verdicts = entry["clip"], entry["verdicts"]
         drops = [verdict for verdict in verdicts if not verdict["keep"]]
         if entry["error"]:
@@ -201,7 +259,36 @@ def _write_tables(
     marker.unlink(missing_ok=True)
     _write_parquet(ws.kept, kept, kept_schema([filter_.name for filter_ in filters]))
     _write_parquet(ws.dropped, dropped, DROPPED_SCHEMA)
+    _write_repeats(ws, repeats)
     write_json(marker, {"schema_version": SCHEMA_VERSION, "source_ids": sorted(source_ids)})
+
+
+def _repeats(
+    entries: Sequence[dict[str, Any]], filters: Sequence[BaseFilter], reporter: Reporter
+) -> _duplicates.Repeats | None:
+    """Compare what the other filters keep, and give it a verdict more; None where the recipe does not ask for it."""
+    filter_ = next((filter_ for filter_ in filters if isinstance(filter_, duplicate.Filter)), None)
+    if filter_ is None:
+        return None
+    sound = [entry for entry in entries if not entry["error"] and all(told["keep"] for told in entry["verdicts"])]
+    prints = [entry["prints"][filter_.name] for entry in sound]
+    repeats = _duplicates.compare(filter_, [entry["clip"] for entry in sound], prints, reporter)
+    for entry in sound:
+        entry["verdicts"].append(asdict(repeats.verdicts[entry["clip"]["clip_id"]]))
+    return repeats
+
+
+def _write_repeats(ws: Workspace, repeats: _duplicates.Repeats | None) -> None:
+    """Write which clips are alike and which sources belong together, or remove what an earlier recipe has found."""
+    alike, groups = ws.kept.with_name("alike.parquet"), ws.kept.with_name("groups.json")
+    if repeats is None:
+        alike.unlink(missing_ok=True)
+    else:
+        _write_parquet(alike, repeats.pairs, _duplicates.PAIRS_SCHEMA)
+    if repeats is None or not repeats.groups:
+        groups.unlink(missing_ok=True)
+    else:
+        write_json(groups, repeats.groups)
 
 
 def _write_parquet(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:

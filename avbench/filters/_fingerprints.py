@@ -211,16 +211,18 @@ def likeness(clip: Prints, other: Prints, max_bits: int) -> Likeness:
     """
     same = _same_pictures(clip, other, max_bits)
     sounds = _sound_shifts(clip, other)
-    pictures = _on_diagonals(_widen(same, 1))
-    best_picture = int(np.argmax(pictures))
-    shift = best_picture - (HASHES_PER_S * (len(same) - 1))
-    picture, picture_s = float(pictures[best_picture]) / clip.seconds, shift / HASHES_PER_S
-    views = _views(clip.hashes[::HASHES_PER_S][_widen(same, 1)[_cells(same, shift)]], max_bits)
+    near = _widen(same, 1)
+    pictures = _on_diagonals(near)
+    zero = HASHES_PER_S * (len(same) - 1)
+    shift = int(np.argmax(pictures)) - zero
+    picture, picture_s = float(pictures.max()) / clip.seconds, shift / HASHES_PER_S
+    rows, columns = np.nonzero(near)
+    views = _views(clip.hashes[::HASHES_PER_S][rows[columns - HASHES_PER_S * rows == shift]], max_bits)
     # the sound tells the shift, half a second is allowed for a picture that was laid under it anew
     wide = _on_diagonals(_widen(same, HASHES_PER_S // 2))
     both, both_s = 0.0, 0.0
     for sound, sound_s in sounds:
-        place = round(sound_s * HASHES_PER_S) + HASHES_PER_S * (len(same) - 1)
+        place = round(sound_s * HASHES_PER_S) + zero
         found = min(sound, float(wide[place]) / clip.seconds) if 0 <= place < len(wide) else 0.0
         if found > both:
             both, both_s = found, sound_s
@@ -246,12 +248,6 @@ def _on_diagonals(same: np.ndarray) -> np.ndarray:
     return np.bincount(shifts, minlength=same.shape[1] + HASHES_PER_S * (len(same) - 1))
 
 
-def _cells(same: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of one diagonal; a row that leaves the other clip points at its end, which never counts twice."""
-    rows = np.arange(len(same))
-    return rows, (rows * HASHES_PER_S + shift).clip(0, same.shape[1] - 1)
-
-
 def _views(hashes: np.ndarray, max_bits: int) -> int:
     """How many of these pictures differ from all before them."""
     seen: list[np.uint64] = []
@@ -262,7 +258,7 @@ def _views(hashes: np.ndarray, max_bits: int) -> int:
 
 
 def _sound_shifts(clip: Prints, other: Prints) -> list[tuple[float, float]]:
-    """The shifts at which most landmarks agree: the share of seconds with two of them or more, and the shift in seconds.
+    """The shifts, in seconds, at which most landmarks agree, after the share of seconds with at least two of them.
 
     Music repeats itself, so there can be several; the five best are told.
     """
@@ -280,7 +276,7 @@ def _sound_shifts(clip: Prints, other: Prints) -> list[tuple[float, float]]:
         shift = best + int(shifts.min())
         steps = mine[1][at[abs(shifts - shift) <= 1]]
         full = np.bincount((steps / SECOND).astype(int)) >= 2
-        found.append((min(1.0, full.sum() / clip.seconds), shift / SECOND))
+        found.append((min(1.0, float(full.sum()) / clip.seconds), shift / SECOND))
         counts[max(0, best - 2) : best + 3] = 0
     return found
 

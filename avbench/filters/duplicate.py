@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, PositiveInt
 
@@ -32,13 +32,19 @@ class Filter(DatasetFilter):
     min_views: PositiveInt = 3
     within_source: bool = False
 
-    def bounds(self) -> tuple[float | None, float | None]:
-        """See `BaseFilter.bounds`."""
-        return None, self.max_share
+    unit: ClassVar[str] = "share of the clip"
+    symbol: ClassVar[str] = "%"
+    highest: ClassVar[str] = "max_share"
 
     def measure(self, clip: ClipSignals) -> dict[str, str]:
         """See `DatasetFilter.measure`: base64 of the fingerprints of picture and sound."""
         return Prints.of(clip).to_text()
+
+    def reason(self, value: float, other: str) -> str:
+        """Why a clip is dropped that repeats ``value`` of itself from the clip ``other``; empty where it is kept."""
+        if value <= self.max_share:
+            return ""
+        return f"repeats picture and sound of {other} for {value:.1%} of the clip, over {100 * self.max_share:g}%"
 
     def what(self, found: Likeness) -> str:
         """What of a clip repeats another: ``picture and sound``, ``sound``, ``picture`` or nothing."""
