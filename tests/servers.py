@@ -4,6 +4,7 @@ with FileServer(folder) as server:
     server.url("clip.mp4")                  # the file, with byte ranges
     server.url("clip.mp4", "status/404")    # an error
     server.url("clip.mp4", "truncated")     # Content-Length promises more than is sent
+    server.url("clip.mp4", "first/503")     # an error, and the file from the second request on
 
 with HubServer({"owner/name": folder}) as hub:
     hub.endpoint                            # for HF_ENDPOINT or endpoint=
@@ -15,6 +16,8 @@ import hashlib
 import json
 import mimetypes
 import re
+import socket
+import struct
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,45 +92,63 @@ class _Handler(BaseHTTPRequestHandler):
 class _FileHandler(_Handler):
     def answer(self, parts) -> None:
         mode, _, rest = unquote(parts.path).lstrip("/").partition("/")
-        if mode == "status":
+        if mode in ("status", "first"):
             code, _, rest = rest.partition("/")
-            return self.reply(int(code), {"Content-Type": "text/plain"}, b"no")
+            if mode == "status" or self.owner.requests.count(f"{self.command} {self.path}") == 1:
+                after = {"Retry-After": self.owner.retry_after} if self.owner.retry_after else {}
+                return self.reply(int(code), {"Content-Type": "text/plain", **after}, b"no")
+        if mode in ("loop", "moved"):
+            return self.reply(302, {"Location": self.path if mode == "loop" else f"/files/{quote(rest)}"})
         path = self.owner.folder / rest
         if not path.is_file():
             return self.reply(404, {"Content-Type": "text/html"}, b"<html>not here</html>")
-        if mode == "text":
-            return self.reply(200, {"Content-Type": "video/mp4"}, b"this is no video\n" * 200)
         if mode == "page":
             return self.reply(200, {"Content-Type": "text/html"}, b"<html><body>hello</body></html>")
-        if mode in ("truncated", "slow"):
+        if mode in ("text", "short"):
+            data = b"this is no video\n" * 200 if mode == "text" else path.read_bytes()[: path.stat().st_size // 2]
+            return self.reply(200, {"Content-Type": "video/mp4"}, data)
+        return self.media(path, mode)
+
+    def media(self, path: Path, mode: str) -> None:
+        """The file itself, whole or not."""
+        if mode in ("truncated", "slow", "reset", "drip"):
             return self.partial(path.read_bytes(), mode)
-        if rest in self.owner.stall_once and self.owner.requests.count(f"GET {self.path}") == 2:
+        if path.name in self.owner.stall_once and self.owner.requests.count(f"GET {self.path}") == 2:
             # the second request is the download proper; the first only looks what it is
             return self.partial(path.read_bytes(), "slow")
-        if rest in self.owner.cut:
+        if path.name in self.owner.cut:
             return self.partial(path.read_bytes(), "truncated")
         if match := re.match(r"bytes=(\d+)-", self.headers.get("Range", "")):
             self.owner.range_starts.append(int(match[1]))
         return self.send_file(path)
 
     def partial(self, data: bytes, mode: str) -> None:
-        """Promise everything, send half, then close (``truncated``) or say nothing more (``slow``)."""
+        """Promise everything and send half; then close, say nothing more, cut the line, or send a byte now and then."""
         self.send_response(200)
         self.send_header("Content-Type", "video/mp4")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data[: len(data) // 2])
+        half = 0 if mode == "drip" else len(data) // 2
+        self.wfile.write(data[:half])
         self.wfile.flush()
         self.close_connection = True
-        deadline = time.monotonic() + 20
-        while mode == "slow" and time.monotonic() < deadline and not self.owner.closing.wait(0.02):
-            pass
+        if mode == "reset":
+            # closing without lingering sends a reset instead of an end
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            return
+        deadline = time.monotonic() + self.owner.patience_s
+        while mode in ("slow", "drip") and time.monotonic() < deadline and not self.owner.closing.wait(0.02):
+            if mode == "drip":
+                self.wfile.write(data[half : half + 1])
+                half += 1
 
 
 class FileServer(_Server):
     """Serves the files of a folder; the first part of the path chooses how.
 
-    A name in ``stall_once`` is sent by half on its first download, then nothing more; one in ``cut`` breaks off in the
+    ``retry_after`` goes with every error, ``patience_s`` is how long a silent or dripping answer is kept up. A name in
+    ``stall_once`` is sent by half on its first download, then nothing more; one in ``cut`` breaks off in the
     middle. ``range_starts`` collects where the requests for a part of a file began.
 
     Args:
@@ -137,12 +158,20 @@ class FileServer(_Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(_FileHandler)
         self.folder = folder
+        self.retry_after = ""
+        self.patience_s = 20.0
         self.stall_once: set[str] = set()
         self.cut: set[str] = set()
         self.range_starts: list[int] = []
 
     def url(self, name: str, mode: str = "files") -> str:
-        """Address of a file; ``mode`` is files, status/<code>, text, page, truncated or slow."""
+        """Address of a file.
+
+        Args:
+            name: Of the file.
+            mode: files, moved, status/<code>, first/<code> (files from then on), loop, text, page, truncated, short
+                (Content-Length promises as little as is sent), reset, slow or drip.
+        """
         return f"http://127.0.0.1:{self.port}/{mode}/{quote(name)}"
 
 

@@ -18,19 +18,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock, Timeout
 from servers import FileServer, HubServer
 
 from avbench import media
 from avbench.curate import download as stage, web
+from avbench.curate._stall import Watched
 from avbench.curate.download import DownloadPlan, download, plan
-from avbench.errors import EnvironmentFault, SiteFault, UserError
+from avbench.errors import EnvironmentFault, SiteFault, TransientFault, UserError
 from avbench.progress import Bar, Reporter
 from avbench.recipe import DownloadRecipe
 from avbench.schema import Source
 from avbench.workspace import Workspace, file_sha256
 
-QUICK = DownloadRecipe(retries=1, timeout_s=1.0)
+QUICK = DownloadRecipe(attempts=1, timeout_s=10, backoff_s=0.01, backoff_cap_s=0.05)
 
 
 @pytest.fixture(scope="session")
@@ -150,7 +150,9 @@ def test_a_transfer_that_broke_off_is_gone_on_with(ws: Workspace, server: FileSe
 
 @pytest.mark.slow
 def test_a_server_that_falls_silent(ws: Workspace, server: FileServer) -> None:
-    assert "stopped answering" in reason(ws, server.url("film.mp4", "slow"))
+    quick = QUICK.model_copy(update={"timeout_s": 1.0})
+    summary = download(ws, [Source("one", server.url("film.mp4", "slow"))], quick)
+    assert "stopped answering" in summary.failed["one"]
 
 
 def test_a_host_that_is_not_there(ws: Workspace) -> None:
@@ -158,16 +160,6 @@ def test_a_host_that_is_not_there(ws: Workspace) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     assert reason(ws, f"http://127.0.0.1:{port}/x.mp4") == f"127.0.0.1:{port} cannot be reached"
-
-
-def test_a_site_that_wants_no_more_requests_is_left_alone(ws: Workspace, server: FileServer) -> None:
-    sources = [Source(f"s{n}", server.url("film.mp4", "status/429")) for n in range(3)]
-    summary = download(ws, sources, QUICK)
-    assert len(server.requests) == 1
-    assert "allows no more requests" in summary.failed["s0"]
-    assert summary.failed["s2"].startswith("not tried")
-    download(ws, sources, QUICK)
-    assert len(server.requests) == 2, "the next run asks once more"
 
 
 def test_pinned_size_and_digest(ws: Workspace, server: FileServer, small: Path) -> None:
@@ -272,7 +264,7 @@ def test_separate_picture_and_sound_are_merged(ws: Workspace, small: Path, tmp_p
         sources = [Source("one", server.url("film.mpd"))]
         download(ws, sources, QUICK)
         full = media.probe(ws.raw / "one.mp4")
-        download(ws, sources, DownloadRecipe(max_height=30, retries=1))
+        download(ws, sources, DownloadRecipe(max_height=30, attempts=1))
         low = media.probe(ws.raw / "one.mp4")
         assert (full.width, full.height, full.has_audio, full.n_frames) == (64, 48, True, 12)
         assert (low.width, low.height, low.has_audio) == (32, 24, True)
@@ -307,7 +299,8 @@ from avbench.recipe import DownloadRecipe
 from avbench.schema import Source
 from avbench.workspace import Workspace
 if __name__ == "__main__":
-    download(Workspace(Path(sys.argv[1])), [Source("one", sys.argv[2])], DownloadRecipe())
+    patient = DownloadRecipe(timeout_s=600, stall_window_s=600)
+    download(Workspace(Path(sys.argv[1])), [Source("one", sys.argv[2])], patient)
 """
 
 
@@ -319,16 +312,15 @@ def test_a_killed_download_is_gone_on_with(tmp_path: Path, small: Path, how: sig
     shutil.copy(small / "film.mp4", folder / "film.mp4")
     with FileServer(folder) as server:
         url = server.url("film.mp4")
+        server.patience_s = 600  # the transfer stands still until the signal, however slow this machine is
         server.stall_once.add("film.mp4")
         child = subprocess.Popen([sys.executable, "-c", KILL, str(ws.root), url], stderr=subprocess.DEVNULL)
         try:
-            deadline = time.monotonic() + 30
             while not any(p.stat().st_size for p in ws.root.rglob("*.part")):
-                assert time.monotonic() < deadline
-                assert child.poll() is None
+                assert child.poll() is None, "it ended before a byte was written"
                 time.sleep(0.02)
             child.send_signal(how)
-            assert child.wait(timeout=20) != 0
+            assert child.wait() != 0
         finally:
             child.kill()
         assert ws.record("download", "one") is None
@@ -404,13 +396,21 @@ def test_a_full_disk_stops_the_run(ws: Workspace, server: FileServer, monkeypatc
             UserError,
             "no picture or sound",
         ),
+        ("ERROR: [youtube] abc: HTTP Error 429: Too Many Requests", SiteFault, "no more requests"),
+        ("ERROR: [youtube] abc: HTTP Error 403: Forbidden", TransientFault, "refuses to send"),
+        ("ERROR: [x] y: HTTP Error 502: Bad Gateway", TransientFault, "HTTP 502"),
+        ("ERROR: [x] y: [Errno 104] Connection reset by peer", TransientFault, "broke off"),
         ("ERROR: [generic] private: HTTP Error 404: Not Found", UserError, "no such file (HTTP 404)"),
         ("ERROR: unable to write data: [Errno 28] No space left on device", EnvironmentFault, "disk is full"),
-        ("ERROR: [x] y: Failed to resolve 'h' ([Errno -2] Name or service not known)", UserError, "no host is called"),
+        (
+            "ERROR: [x] y: Failed to resolve 'h' ([Errno -2] Name or service not known)",
+            TransientFault,
+            "no host is called",
+        ),
         ("ERROR: [x] y: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", UserError, "certificate"),
         (
             "ERROR: [x] y: Something new; please report this issue on  https://example.org",
-            UserError,
+            TransientFault,
             "youtube.com: Something new",
         ),
     ],
@@ -422,13 +422,11 @@ def test_what_yt_dlp_says_becomes_one_phrase(message: str, kind: type[UserError]
     assert "user" not in str(error).replace("user to", "").replace("signed-in user", "")
 
 
-def test_youtube_is_asked_slowly_and_one_at_a_time(tmp_path: Path) -> None:
-    polite = web._options("https://youtu.be/aB3_-xyZ901", QUICK, tmp_path, Bar())
-    other = web._options("https://example.org/x.mp4", QUICK, tmp_path, Bar())
+def test_youtube_is_asked_slowly(tmp_path: Path) -> None:
+    polite = web._options("https://youtu.be/aB3_-xyZ901", QUICK, tmp_path, Watched(Bar()))
+    other = web._options("https://example.org/x.mp4", QUICK, tmp_path, Watched(Bar()))
     assert polite["sleep_interval"] >= 10
     assert "sleep_interval" not in other
-    with web._turn("https://youtu.be/aB3_-xyZ901", tmp_path), pytest.raises(Timeout):
-        FileLock(tmp_path / "youtube.lock").acquire(timeout=0)
 
 
 def test_lists_and_live_streams_are_refused() -> None:
