@@ -33,8 +33,6 @@ from avbench.recipe import parse
 from avbench.schema import SCHEMA_VERSION
 from avbench.workspace import Workspace, file_sha256, publish, read_json, write_json, write_text
 
-_TEMPORARY = re.compile(r"^(?:\.tmp-\d+-)+")
-
 
 @dataclass(frozen=True)
 class Removal:
@@ -205,7 +203,7 @@ def _clean_work(ws: Workspace, source_ids: Sequence[str]) -> int:
     shutil.rmtree(_release.staging(ws), ignore_errors=True)
     removed = 0
     for path in sorted(work.rglob("*")) if work.is_dir() else ():
-        if _belongs(path, work, gone) and path.exists():
+        if tombstones.belongs(path, work, gone) and path.exists():
             if path.is_dir():
                 removed += sum(inner.is_file() for inner in path.rglob("*"))
                 shutil.rmtree(path)
@@ -214,16 +212,6 @@ def _clean_work(ws: Workspace, source_ids: Sequence[str]) -> int:
                 removed += 1
     _clean_tables(ws, gone)
     return removed
-
-
-def _belongs(path: Path, work: Path, gone: set[str]) -> bool:
-    """Whether a file or folder below ``work/`` is of a recording in ``gone``; ids hold no dot."""
-    folder = path.relative_to(work).parts[0]
-    stem = _TEMPORARY.sub("", path.name).partition(".")[0]
-    if folder in ("clips", "views"):
-        match = re.fullmatch(r"(.+)_\d{4,}(?:-[0-9a-f]{16})?", stem)
-        return bool(match) and match[1] in gone  # type: ignore[index]
-    return stem in gone and not path.is_relative_to(work / "ledger" / _pack.STAGE)
 
 
 def _clean_tables(ws: Workspace, gone: set[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pydantic import Field
@@ -21,6 +21,7 @@ from avbench.schema import SCHEMA_VERSION, Source
 from avbench.workspace import read_json, write_json
 
 FILE_NAME = "tombstones.json"
+_TEMPORARY = re.compile(r"^(?:\.tmp-\d+-)+")
 
 
 class Mark(Strict):
@@ -128,6 +129,16 @@ def spare(root: Path, sources: Iterable[Source]) -> tuple[Source, ...]:
 def covered(held: Iterable[Mark], source_id: str, url: str = "") -> bool:
     """True when one of the marks means this source."""
     return any(mark.covers(source_id, url) for mark in held)
+
+
+def belongs(path: Path, work: Path, gone: Collection[str]) -> bool:
+    """Whether a file or folder below ``work/`` is of a recording in ``gone``; ids hold no dot."""
+    folder = path.relative_to(work).parts[0]
+    stem = _TEMPORARY.sub("", path.name).partition(".")[0]
+    if folder in ("clips", "views"):
+        match = re.fullmatch(r"(.+)_\d{4,}(?:-[0-9a-f]{16})?", stem)
+        return bool(match) and match[1] in gone  # type: ignore[index]
+    return stem in gone and not path.is_relative_to(work / "ledger" / "shard")
 
 
 def bumped(version: str, generation: int) -> str:
