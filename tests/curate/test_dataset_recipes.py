@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from avbench import recipe
+from avbench import recipe, registry
 from avbench.filters import _base
 from avbench.recipe import DatasetRecipe
 
@@ -49,3 +49,25 @@ def test_the_demo_view_holds_the_window_of_the_tiny_model() -> None:
     assert (made.view.size, made.view.fps) == (32, 10)
     assert frames >= 16
     assert samples * 16 == 25600 * frames
+
+
+@pytest.mark.parametrize("name", ["concerts", "gaming", "default"])
+def test_recipes_for_recordings_judge_by_everything_that_needs_no_weights(name: str) -> None:
+    chosen = {made.name for made in _base.load(load(name).filters)}
+    weightless = {
+        key
+        for key in registry.names("filter")
+        if issubclass(filter_class := registry.module("filter", key).Filter, _base.ClipFilter)
+        and not filter_class.weights
+    }
+    assert weightless <= chosen
+    assert not any(made.weights for made in _base.load(load(name).filters)), "a fresh machine has no weights"
+
+
+@pytest.mark.parametrize("name", ["concerts", "gaming", "default"])
+def test_what_is_only_a_hint_drops_nothing(name: str) -> None:
+    for made in _base.load(load(name).filters):
+        if made.name == "speech_music":
+            assert made.bounds() == (0, 1)
+        if made.name == "correspondence":
+            assert made.bounds() == (-1, None)

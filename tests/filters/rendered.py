@@ -58,17 +58,53 @@ def _shots() -> np.ndarray:
     return video
 
 
+def _blurred() -> np.ndarray:
+    ramp = np.linspace(40, 200, WIDTH)[None, None, :, None] + np.arange(4 * FPS)[:, None, None, None]
+    return np.broadcast_to(ramp, (4 * FPS, HEIGHT, WIDTH, 3)).astype(np.uint8)
+
+
+def _nearly_still() -> np.ndarray:
+    video = np.repeat(moving(0.1), 4 * FPS, axis=0)
+    video[::2, 100:104, 100:104] += 20
+    return video
+
+
+def pulsing(seconds: float, rate_hz: float, *, rate: int = RATE) -> np.ndarray:
+    """float32 (1, L): a tone of 440 Hz that swells and fades fully ``rate_hz`` times a second; steady for 0."""
+    time_s = np.arange(round(seconds * rate)) / rate
+    swell = 0.5 + 0.5 * np.cos(2 * np.pi * rate_hz * time_s)
+    return (0.5 * swell * np.sin(2 * np.pi * 440 * time_s))[None].astype(np.float32)
+
+
+def _unrelated() -> np.ndarray:
+    # bursts of noise at times that the steady square knows nothing of
+    audio = noise(4, 0.001)
+    for start in (5000, 21000, 44000):
+        audio[:, start : start + 2000] += noise(0.125, 0.3)
+    return audio
+
+
+STRICTER = {"correspondence": {"min_correlation": 0.9}, "speech_music": {"max_depth": 0.3}}
+"""Thresholds with which a filter drops its clip of `BREAKING`, where its defaults keep everything."""
+
 BREAKING = {
     "black": lambda: (_mostly_black(), noise(4)),
+    "blur": lambda: (_blurred(), noise(4)),
+    "clipping": lambda: (moving(4), noise(4, 0.6)),
+    "correspondence": lambda: (moving(4), _unrelated()),
     "cuts": lambda: (_shots(), noise(4)),
     "duration": lambda: (moving(1), noise(1)),
     "freeze": lambda: (np.repeat(moving(0.1), 40, axis=0), noise(4)),
     "has_audio": lambda: (moving(4), noise(4) * 0),
+    "letterbox": lambda: (_pillar(), noise(4)),
     "loudness": lambda: (moving(4), noise(4, 0.0008)),
+    "motion": lambda: (_nearly_still(), noise(4)),
+    "phase": lambda: (moving(4), np.concatenate([noise(4), -noise(4)])),
     "resolution": lambda: (_pillar(), noise(4)),
     "silence": lambda: (moving(4), _silent_but_a_moment()),
+    "speech_music": lambda: (moving(4), pulsing(4, 4)),
 }
-"""Picture and sound that the filter of this name drops with its default thresholds."""
+"""Picture and sound that the filter of this name drops with its default thresholds, or with `STRICTER` ones."""
 
 
 def signals(

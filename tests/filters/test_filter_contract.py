@@ -6,6 +6,7 @@ import inspect
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from avbench import media, registry
@@ -14,7 +15,7 @@ from avbench.filters import _base
 from avbench.filters._base import ClipFilter
 from avbench.filters._signals import ClipSignals
 from avbench.recipe import FilterSpec
-from tests.filters.rendered import BREAKING, FPS, RATE, good
+from tests.filters.rendered import BREAKING, FPS, RATE, STRICTER, good, signals
 
 NAMES = [name for name in registry.names("filter") if issubclass(registry.module("filter", name).Filter, ClipFilter)]
 """Filters that judge a clip by itself."""
@@ -60,12 +61,57 @@ def test_keeps_a_good_clip_and_records_the_value(name: str, good_clip: ClipSigna
 
 @pytest.mark.parametrize("name", NAMES)
 def test_drops_the_clip_made_to_break_it_and_says_value_and_threshold(name: str, tmp_path: Path) -> None:
-    made = filter_class(name)()
+    made = filter_class(name)(**STRICTER.get(name, {}))
     verdict = made.judge(encoded(tmp_path, name, BREAKING[name]()))
     assert not verdict.keep
     numbers = [float(n) / (100 if per else 1) for n, per in re.findall(r"(-?\d+(?:\.\d+)?)(%?)", verdict.reason)]
     assert any(number == pytest.approx(verdict.value, rel=0.02, abs=0.01) for number in numbers), verdict.reason
     assert any(number in made.model_dump().values() for number in numbers), verdict.reason
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bounds_unit_and_version_are_declared(name: str) -> None:
+    made = filter_class(name)()
+    assert made.unit, "the inspection page writes it below the axis"
+    assert made.version >= 1
+    assert made.limits, "a filter that can drop nothing is none"
+    assert made.limits <= set(type(made).model_fields)
+    for key, bound in zip((made.lowest, made.highest), made.bounds(), strict=True):
+        assert bound == (getattr(made, key) if key else None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_lies_within_the_bounds_is_kept_and_what_lies_outside_is_dropped(name: str) -> None:
+    made = filter_class(name)()
+    low, high = made.bounds()
+    for bound, outwards in ((low, -1), (high, 1)):
+        if bound is None:
+            continue
+        inside, outside = bound, np.nextafter(bound, outwards * np.inf)
+        assert made.reason(inside) == "", "a value on the threshold is kept"
+        assert ("under" if outwards < 0 else "over") in made.reason(outside)
+        assert not made.verdict(outside, made.reason(outside)).keep
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_clip_gives_the_same_finite_value(name: str, good_clip: ClipSignals) -> None:
+    made = filter_class(name)()
+    again = ClipSignals.decode(good_clip.path or Path())
+    assert np.isfinite(made.measure(good_clip))
+    assert made.measure(again) == made.measure(good_clip)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("empty", ["one black frame", "no sound", "digital silence"])
+def test_degenerate_clips_have_a_finite_value(name: str, empty: str) -> None:
+    video, audio = good()
+    if empty == "one black frame":
+        clip = signals(video[:1] * 0, audio[:, :10])
+    else:
+        clip = signals(
+            video, audio[:0, :0] if empty == "no sound" else audio * 0, rate=0 if empty == "no sound" else RATE
+        )
+    assert np.isfinite(filter_class(name)().judge(clip).value)
 
 
 @pytest.mark.parametrize("name", NAMES)
