@@ -48,7 +48,7 @@ class Judgement:
         dropped: Values of clips that it drops.
         alone: Clips that it alone drops.
         together: How many clips it drops together with each other filter.
-        near_kept: Clips that it keeps, nearest to the threshold first.
+        near_kept: Clips that it keeps, nearest to the threshold first; none where all values are the same.
         near_dropped: Clips that it drops, nearest first.
         reasons: Every drop, by reason.
         odd: Verdicts that the thresholds in ``facts`` do not explain: the clips were judged by others.
@@ -93,7 +93,7 @@ def judgement(facts: FilterFacts, clips: Sequence[Judged], examples: int) -> Jud
         dropped=tuple(clip.verdicts[name].value for clip in dropped),
         alone=sum(len(clip.drops) == 1 for clip in dropped),
         together=tuple(sorted(together.items(), key=lambda item: (-item[1], item[0]))),
-        near_kept=tuple(kept[:examples]),
+        near_kept=tuple(kept[:examples]) if len({clip.verdicts[name].value for clip in judged}) > 1 else (),
         near_dropped=tuple(dropped[:examples]),
         reasons=tuple(_reasons(name, dropped)),
         odd=odd if any(bound is not None for bound in facts.bounds) else 0,

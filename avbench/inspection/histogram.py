@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from avbench.inspection.reading import Bounds
 from avbench.leaderboard import figures
 
-MAX_BINS = 50
+MAX_BINS = 60
+"""Bins of an axis, about."""
 _WIDTH, _HEIGHT = 1000, 100
 _LEAST_HEIGHT = 2.0
 """A bar of a few clips among thousands is still drawn this high."""
@@ -56,10 +57,13 @@ class Axis:
         numbers = np.floor((np.asarray(values, np.float64) - self.low) / self.step + 1e-9)
         return np.bincount(np.clip(numbers, 0, self.bins - 1).astype(np.int64), minlength=self.bins)
 
+    def holds(self, value: float) -> bool:
+        """Whether a value lies on the axis."""
+        return self.low - 1e-9 * self.step <= value <= self.high + 1e-9 * self.step
+
     def beyond(self, values: ArrayLike) -> int:
         """How many values lie outside."""
-        given = np.asarray(values, np.float64)
-        return int(((given < self.low - 1e-9 * self.step) | (given > self.high + 1e-9 * self.step)).sum())
+        return sum(not self.holds(value) for value in np.asarray(values, np.float64).tolist())
 
     def ticks(self) -> list[tuple[float, str]]:
         """Place in per cent and label of the round numbers on the axis."""
@@ -67,21 +71,23 @@ class Axis:
 
 
 def axis(values: ArrayLike, bounds: Sequence[Bounds] = ()) -> Axis:
-    """The axis for ``values`` (at least one), with every bound on it.
+    """The axis for ``values`` (at least one), with the bounds on it.
 
-    A few values far away would squeeze all others into one bar: beyond four times the span of the middle 98% the axis
-    ends, but never before a bound.
+    What lies far away would squeeze all others into one bar. So a few values beyond four times the span of the middle
+    98% are left outside, and so is a bound far beyond the values and the nearest bound.
     """
     given = np.asarray(values, np.float64)
     first, last = np.quantile(given, (0.01, 0.99))
     reach = 4 * (last - first) or math.inf
-    marks = [bound for pair in bounds for bound in pair if bound is not None]
-    low = min([max(float(given.min()), first - reach), *marks])
-    high = max([min(float(given.max()), last + reach), *marks])
-    if high == low:
-        room = abs(low) * 0.1 or 1.0
+    low, high = max(float(given.min()), first - reach), min(float(given.max()), last + reach)
+    marks = {bound: max(low - bound, bound - high, 0.0) for pair in bounds for bound in pair if bound is not None}
+    nearest = min(marks.values(), default=0.0)
+    near = [bound for bound, away in marks.items() if away <= max(nearest, 3 * max(high - low, nearest))]
+    low, high = min([low, *near]), max([high, *near])
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1.0):  # equal but for rounding
+        room = max(abs(low) * 0.1, 1.0)
         low, high = low - room, high + room
-    step = _round_up((high - low) / (MAX_BINS - 2))
+    step = _round_up((high - low) / MAX_BINS)
     start = math.floor(low / step + 1e-9)
     return Axis(round(start * step, 12), step, math.floor(high / step + 1e-9) + 1 - start)
 
@@ -168,7 +174,7 @@ def tallest_count(scale: Axis, values: Sequence[float]) -> int:
 
 def _lines(scale: Axis, bounds: Bounds, style: str) -> Markup:
     """Shade over what is dropped, and a line at each bound. ``style`` names a dataset where several are drawn."""
-    low, high = bounds
+    low, high = (bound if bound is not None and scale.holds(bound) else None for bound in bounds)
     parts = []
     spans = [(0.0, 10 * scale.place(low))] if low is not None else []
     spans += [(10 * scale.place(high), float(_WIDTH))] if high is not None else []

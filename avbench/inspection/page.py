@@ -231,12 +231,17 @@ def _column(quantity: Quantity, dataset: Inspected, *, kept: bool) -> list[float
 def _lines(scale: histogram.Axis, bounds: Bounds, unit: str) -> Iterator[tuple[float, str]]:
     for bound, sign in zip(bounds, ("≥", "≤"), strict=True):
         if bound is not None:
-            yield scale.place(bound), f"kept {sign} {with_unit(bound, unit)}"
+            text = f"kept {sign} {with_unit(bound, unit)}"
+            if not scale.holds(bound):
+                text = f"← {text}" if bound < scale.low else f"{text} →"
+            yield scale.place(bound), text
 
 
 def with_unit(value: float, unit: str) -> str:
-    """A value as a person writes it."""
-    return f"{value:.4g}{'' if unit in ('', '%') else ' '}{unit}"
+    """A value as a person writes it; a unit of several words stands below the heading instead."""
+    if not unit or " " in unit:
+        return f"{value:.4g}"
+    return f"{value:.4g}{'' if unit == '%' else ' '}{unit}"
 
 
 def _in_words(values: Sequence[float], unit: str, beyond: int) -> str:

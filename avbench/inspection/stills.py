@@ -119,12 +119,13 @@ def _draw(shot: _Shot, folder: Path) -> Still:
     with _clip_file(shot) as path:
         picked = sorted({int((k + 0.5) * clip.n_frames / FRAMES) for k in range(FRAMES)})
         frames = media.decode_video(path, n_frames=clip.n_frames, picked=picked)
-        info = media.probe(path)
-        sound = media.decode_audio(path) if info.has_audio else np.zeros((0, 0), np.float32)
+        sound = np.zeros((0, 0), np.float32)
+        if clip.channels:
+            sound = media.decode_audio(path, sample_rate_hz=clip.sample_rate_hz)
     strip, picture, peak = _write(folder / f"{shot.key}.jpg", strip_jpeg(frames)), "", 0.0
     if sound.size:
         peak = float(np.abs(sound).max())
-        levels = spectrogram_levels(sound, info.sample_rate_hz)
+        levels = spectrogram_levels(sound, clip.sample_rate_hz)
         whole = np.vstack([levels, waveform(sound, levels.shape[1])])
         picture = _write(folder / f"{shot.key}.png", magma_png(whole))
     return Still(strip, picture, peak)
