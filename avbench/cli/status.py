@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,16 +62,22 @@ def _print_json(surveys: list[Survey]) -> None:
 
 
 def _watch(surveys: list[Survey]) -> None:
-    """Draw until nothing runs any more, or until Ctrl-C."""
+    """Draw until nothing runs any more, or until Ctrl-C; into a file or pipe, one block of lines per change."""
     from rich.live import Live
     from rich.text import Text
 
     from avbench.cli.console import console
 
-    with Live(console=console(), auto_refresh=False) as live:
+    out, shown = console(), ""
+    with Live(console=out, auto_refresh=False) if out.is_terminal else nullcontext() as live:
         while True:
             looks = [survey.look() for survey in surveys]
-            live.update(Text("\n".join(_text(look) for look in looks)), refresh=True)
+            text = "\n".join(_text(look) for look in looks)
+            if live is not None:
+                live.update(Text(text), refresh=True)
+            elif text != shown:
+                out.print(text, markup=False)
+            shown = text
             if not any(look.running for look in looks):
                 return
             time.sleep(_REFRESH_S)
