@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+import platform
 import threading
 import time
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ class Holder:
     @classmethod
     def here(cls, what: str) -> Holder:
         """This process."""
-        return cls(socket.gethostname(), os.getpid(), what, time.time(), uuid4().hex)
+        return cls(platform.node(), os.getpid(), what, time.time(), uuid4().hex)
 
 
 def running_folder(ws: Workspace) -> Path:
@@ -67,7 +67,7 @@ def holder(path: Path) -> Holder | None:
         return _just_made(path)
     if time.time() - touched_s > STALE_S:
         return None
-    return found if found.host != socket.gethostname() or _lives(found.pid) else None
+    return found if found.host != platform.node() or _lives(found.pid) else None
 
 
 def holders(folder: Path) -> list[Holder]:

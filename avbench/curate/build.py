@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
+import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -126,7 +126,7 @@ class Build:
                 raise UserError(
                     f"{root}: its workers follow another recipe{_names(running)}; give all the same --recipe"
                 )
-            me = running / f"{socket.gethostname()}-{os.getpid()}.json"
+            me = running / f"{platform.node()}-{os.getpid()}.json"
             me.unlink(missing_ok=True)
             held.enter_context(_lease.hold(me, f"worker {share}" if share else "build"))
             workspace.write_json(saved, recipe)

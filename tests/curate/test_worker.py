@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+import platform
 import subprocess
 import sys
 import time
@@ -148,8 +148,8 @@ def test_a_lease_whose_holder_died_or_fell_silent_is_free(tmp_path: Path) -> Non
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     for holder, age_s, free in (
-        (Holder(socket.gethostname(), dead.pid, "x", 0.0, "t"), 0, True),
-        (Holder(socket.gethostname(), os.getpid(), "x", 0.0, "t"), 0, False),
+        (Holder(platform.node(), dead.pid, "x", 0.0, "t"), 0, True),
+        (Holder(platform.node(), os.getpid(), "x", 0.0, "t"), 0, False),
         (Holder("elsewhere", dead.pid, "x", 0.0, "t"), 0, False),
         (Holder("elsewhere", dead.pid, "x", 0.0, "t"), _lease.STALE_S + 1, True),
     ):
