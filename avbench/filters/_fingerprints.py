@@ -101,7 +101,7 @@ def picture_hashes(luma: np.ndarray, fps: float) -> np.ndarray:
     waves = fft.dctn(small, axes=(1, 2))[:, :8, :8].reshape(count, 64)[:, _FREQUENCIES]
     # the mean brightness (the first value) would always be the largest: it has no say in the middle
     bits = waves > np.median(waves[:, 1:], axis=1, keepdims=True)
-    hashes = np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
+    hashes = np.ascontiguousarray(np.packbits(bits, axis=1)).view(">u8")[:, 0].astype(np.uint64)
     return np.where(small.std(axis=(1, 2)) < _FLAT_LEVELS, np.uint64(0), hashes)
 
 
