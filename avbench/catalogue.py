@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 
-from avbench import features, recipe, registry, weights
+from avbench import features, filters, recipe, registry, weights
 from avbench.weights import Weight
 
 
@@ -30,7 +30,7 @@ def weights_named(name: str) -> list[Weight]:
     Raises:
         UserError: Unknown name; the nearest right ones are offered.
     """
-    known = features.published_weights()
+    known = features.published_weights() | filters.published_weights()
     if name == "all":
         return list(known.values())
     if name not in known:

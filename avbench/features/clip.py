@@ -64,13 +64,7 @@ class Feature(VideoFeature):
     @staticmethod
     def architecture() -> nn.Module:
         """The network without its weights."""
-        from open_clip import CLIP, get_model_config
-
-        network = CLIP(**get_model_config(MODEL))
-        # the constructor's causal mask is in no file of weights, and has no values when built on the meta device
-        side = network.context_length
-        network.attn_mask = torch.full((side, side), -torch.inf, device="cpu").triu(1)
-        return network
+        return clip_network(MODEL)
 
     def embed_text(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Describe prompts in the space of the pictures.
@@ -96,6 +90,22 @@ class Feature(VideoFeature):
         frames = clips.flatten(0, 1).split(CHUNK_FRAMES)
         rows = [clip.encode_image(preprocess(chunk).to(self.device), normalize=True) for chunk in frames]
         return torch.cat(rows).unflatten(0, clips.shape[:2]).mean(dim=1)
+
+
+def clip_network(model: str, *, quick_gelu: bool = False) -> CLIP:
+    """A network of CLIP without its weights.
+
+    Args:
+        model: Architecture as open_clip calls it.
+        quick_gelu: Use the approximate GELU that OpenAI's own weights were trained with.
+    """
+    from open_clip import CLIP, get_model_config
+
+    network = CLIP(**get_model_config(model), quick_gelu=quick_gelu)
+    # the constructor's causal mask is in no file of weights, and has no values when built on the meta device
+    side = network.context_length
+    network.attn_mask = torch.full((side, side), -torch.inf, device="cpu").triu(1)
+    return network
 
 
 def preprocess(frames: Tensor) -> Tensor:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+import pytest
+import torch
+
+from avbench.features._base import Embedding
+from avbench.filters import aesthetic, semantic
 from avbench.filters._signals import ClipSignals
 
 FPS, RATE = 10, 16000
@@ -84,10 +90,18 @@ def _unrelated() -> np.ndarray:
     return audio
 
 
-STRICTER = {"correspondence": {"min_correlation": 0.9}, "speech_music": {"max_depth": 0.3}}
+OPTIONS: dict[str, dict[str, Any]] = {"semantic": {"prompts": ["white"]}}
+"""What a filter must be told, having no default for it."""
+
+STRICTER: dict[str, dict[str, Any]] = {
+    "correspondence": {"min_correlation": 0.9},
+    "semantic": {"prompts": ["green"]},
+    "speech_music": {"max_depth": 0.3},
+}
 """Thresholds with which a filter drops its clip of `BREAKING`, where its defaults keep everything."""
 
 BREAKING = {
+    "aesthetic": lambda: (moving(4) // 30, noise(4)),
     "black": lambda: (_mostly_black(), noise(4)),
     "blur": lambda: (_blurred(), noise(4)),
     "clipping": lambda: (moving(4), noise(4, 0.6)),
@@ -101,10 +115,41 @@ BREAKING = {
     "motion": lambda: (_nearly_still(), noise(4)),
     "phase": lambda: (moving(4), np.concatenate([noise(4), -noise(4)])),
     "resolution": lambda: (_pillar(), noise(4)),
+    "semantic": lambda: (np.full_like(moving(4), 255) * np.array([1, 0, 0], np.uint8), noise(4)),
     "silence": lambda: (moving(4), _silent_but_a_moment()),
     "speech_music": lambda: (moving(4), pulsing(4, 4)),
 }
 """Picture and sound that the filter of this name drops with its default thresholds, or with `STRICTER` ones."""
+
+
+COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "white": (1, 1, 1)}
+
+
+class ColourNetwork:
+    """Stands in for CLIP: a picture is its mean colour, a prompt the colour it names, both of length 1."""
+
+    def embed(self, batch: np.ndarray) -> Embedding:
+        colours = batch.mean(axis=(2, 3)) + 1e-9
+        colours /= np.linalg.norm(colours, axis=-1, keepdims=True)
+        return Embedding(colours.mean(axis=1).astype(np.float32), np.arange(len(batch)))
+
+    def embed_text(self, prompts: tuple[str, ...]) -> np.ndarray:
+        rows = np.array([COLOURS[prompt] for prompt in prompts], np.float32)
+        return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def bright(pictures: torch.Tensor) -> torch.Tensor:
+    """Stands in for CLIP's picture tower: brightness beside 1."""
+    level = pictures.mean(dim=(1, 2, 3))
+    return torch.stack([level, torch.ones_like(level)], dim=1)
+
+
+def without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filters that need weights judge by colour and brightness: what is tested is the filter, not the network."""
+    network = ColourNetwork()
+    monkeypatch.setattr(semantic, "_network", lambda: network)
+    monkeypatch.setattr(semantic, "_texts", network.embed_text)
+    monkeypatch.setattr(aesthetic, "_networks", lambda: (bright, lambda rows: 7 + 5 * rows[:, :1]))
 
 
 def signals(
