@@ -6,6 +6,7 @@ transport stream that begins at 1.4 s and a WebM whose Opus priming begins at -7
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -185,6 +186,7 @@ def _decode(tracks: Tracks, stream: Any) -> Iterator[Timed]:
     if stream.type == "video":
         stream.codec_context.flags |= Flags.unaligned  # else the cropped columns on the left stay in the picture
         stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = _decoder_threads()
     last: Timed | None = None
     damaged = 0
     for count, packet in enumerate(tracks.container.demux(stream), start=1):
@@ -202,6 +204,15 @@ def _decode(tracks: Tracks, stream: Any) -> Iterator[Timed]:
             if last is None or timed.start > last.start:
                 yield timed
                 last = timed
+
+
+def _decoder_threads() -> int:
+    """Threads for a decoder: the share that worker processes are given, else one per core (0, which libav reads so).
+
+    Two decoders of two threads each on two cores take a fifth more time than two of one thread each.
+    """
+    share = os.environ.get("OMP_NUM_THREADS", "")
+    return int(share) if share.isdecimal() else 0
 
 
 def _timed(frame: Any, stream: Any, zero: Fraction, last: Timed | None) -> Timed:

@@ -238,7 +238,7 @@ class Painter:
         if self._resize in TORCH_RESIZES:
             upright = np.rot90(self._rgb(timed, shown, turns), turns)
             return torch_fit(upright, self._size, self._fit, self._resize)
-        inner, outer = _fit_sizes(shown, self._size, self._fit)
+        inner, outer = fit_sizes(shown, self._size, self._fit)
         return _place(np.rot90(self._rgb(timed, inner, turns), turns), outer)
 
     def _rgb(self, timed: Timed, size: tuple[int, int], turns: int) -> NDArray[np.uint8]:
@@ -261,7 +261,7 @@ def displayed_size(timed: Timed) -> tuple[int, int]:
     return (width, height) if quarter_turns(timed) % 2 == 0 else (height, width)
 
 
-def _fit_sizes(shown: tuple[int, int], wanted: tuple[int, int], fit: Fit) -> tuple[tuple[int, int], tuple[int, int]]:
+def fit_sizes(shown: tuple[int, int], wanted: tuple[int, int], fit: Fit) -> tuple[tuple[int, int], tuple[int, int]]:
     """Size to scale to, and size of the canvas."""
     if fit == "stretch":
         return wanted, wanted

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -24,6 +26,9 @@ from avbench.errors import EnvironmentFault, MediaError
 AudioCodec = Literal["flac", "aac"]
 VideoCodec = Literal["h264", "h265"]
 _AAC_BITS_PER_CHANNEL = 128_000
+_PIPE_BYTES = 1 << 20
+BT601 = "smpte170m"
+"""Colour matrix of everything that is written."""
 
 
 @cache
@@ -56,6 +61,8 @@ class Mp4:
         audio_codec: ``flac`` or ``aac``.
         comment: Text for the comment tag, or empty.
         video_codec: ``h264`` or ``h265``.
+        pixels: How pictures come: ``rgb24``, or ``yuv420p`` or ``yuv444p`` in limited range.
+        matrix: Colour matrix of planes, by its name in ffmpeg's filter ``colorspace``.
     """
 
     width: int
@@ -67,6 +74,8 @@ class Mp4:
     audio_codec: AudioCodec
     comment: str = ""
     video_codec: VideoCodec = "h264"
+    pixels: Literal["rgb24", "yuv420p", "yuv444p"] = "rgb24"
+    matrix: str = BT601
 
 
 def write_mp4(path: Path, pictures: Iterable[NDArray[np.uint8]], sound: NDArray[np.float32] | None, spec: Mp4) -> None:
@@ -74,7 +83,7 @@ def write_mp4(path: Path, pictures: Iterable[NDArray[np.uint8]], sound: NDArray[
 
     Args:
         path: Where to.
-        pictures: uint8 (H, W, 3) each.
+        pictures: uint8, the bytes of one picture each, as the spec says.
         sound: float32 (C, L), or None; beyond [-1, 1] it is clipped.
         spec: Sizes, rates and codecs.
 
@@ -101,6 +110,7 @@ def _run(
         command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(read_end,), start_new_session=True
     )
     assert process.stdin is not None
+    _widen(process.stdin.fileno())
     assert process.stderr is not None
     os.close(read_end)
     said: list[bytes] = []
@@ -126,6 +136,12 @@ def _run(
         raise _refusal(path, b"".join(said).decode(errors="replace"))
 
 
+def _widen(handle: int) -> None:
+    """Room for a few pictures in a pipe, so that decoder and encoder seldom wait for each other."""
+    with suppress(OSError, AttributeError):  # not every system can; it is slower then
+        fcntl.fcntl(handle, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
 def _feed_sound(handle: int, pcm: NDArray[np.int16] | None) -> None:
     try:
         with os.fdopen(handle, "wb") as pipe:
@@ -146,12 +162,16 @@ def _command(temporary: Path, spec: Mp4, sound_handle: int, channels: int | None
     rate = f"{spec.fps.numerator}/{spec.fps.denominator}"
     local = {"protocol_whitelist": "file,pipe"}
     size = f"{spec.width}x{spec.height}"
-    video = ffmpeg.input("pipe:0", f="rawvideo", pix_fmt="rgb24", s=size, framerate=rate, **local).video
+    video = ffmpeg.input("pipe:0", f="rawvideo", pix_fmt=spec.pixels, s=size, framerate=rate, **local).video
     # BT.601 in the pixels and in the tag: readers that ignore the tag assume it for small pictures
-    video = video.filter(
-        "scale", out_color_matrix="bt601", out_range="tv", flags="bicubic+accurate_rnd+full_chroma_int"
-    )
-    video = video.filter("format", "yuv420p")
+    if spec.pixels != "yuv420p":
+        video = video.filter(
+            "scale", out_color_matrix="bt601", out_range="tv", flags="bicubic+accurate_rnd+full_chroma_int"
+        )
+        video = video.filter("format", "yuv420p")
+    if spec.matrix != BT601:
+        # fast: the matrix alone, primaries and transfer stay those of the source
+        video = video.filter("colorspace", all=BT601, iall="bt709", ispace=spec.matrix, irange="tv", range="tv", fast=1)
     streams, options = [video], _video_options(spec)
     if channels is not None:
         streams.append(

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from avbench._media_audio import decode_audio, read_audio
 from avbench._media_open import Tracks, frames_from, open_tracks
+from avbench._media_planes import planes_of
 from avbench._media_video import (
     Fit,
-    Painter,
     Resize,
     at_or_after,
     decode_video,
@@ -267,7 +267,7 @@ def cut(
     t0, fps = first.start, frame_rate(recipe.fps)
     sound = read_audio(source, t0, round(recipe.clip_s * recipe.sample_rate_hz), recipe.sample_rate_hz, recipe.channels)
     shown = on_grid(source, chain([first], frames), t0, fps, round(recipe.clip_s * fps))
-    painter = Painter((recipe.width, recipe.height))
+    planes = planes_of(shown, (recipe.width, recipe.height))
     comment = json.dumps({**(note or {}), "start_s": float(t0)}, sort_keys=True)
     spec = Mp4(
         recipe.width,
@@ -279,6 +279,8 @@ def cut(
         recipe.audio_codec,
         comment,
         recipe.video_codec,
+        planes.layout,
+        planes.matrix,
     )
-    write_mp4(Path(dest), (painter.paint(frame) for frame in shown), sound, spec)
+    write_mp4(Path(dest), planes.pictures, sound, spec)
     return float(t0)
