@@ -119,7 +119,7 @@ def fetch_file(url: str, folder: Path, bar: Bar, *, endpoint: str | None = None)
         UserError: The file or its repository is absent, gated or unreachable, or the transfer broke off.
     """
     repo_type, repo_id, revision, path = source_table.hub_parts(url, "hub file")
-    return _ask(
+    return ask(
         repo_id,
         endpoint,
         lambda: Path(
@@ -129,7 +129,7 @@ def fetch_file(url: str, folder: Path, bar: Bar, *, endpoint: str | None = None)
                 repo_type=repo_type,
                 revision=revision,
                 local_dir=folder,
-                endpoint=_endpoint(endpoint),
+                endpoint=address(endpoint),
                 tqdm_class=_tqdm_into(bar),
             )
         ),
@@ -158,14 +158,14 @@ def read_ids(text: str) -> tuple[list[str], int]:
 
 def _list(hub: HubOrigin, revision: str | None, endpoint: str | None) -> tuple[str, list[RepoFile]]:
     """Commit that ``revision`` stands for, and the files in it sorted by path."""
-    api = HfApi(endpoint=_endpoint(endpoint))
+    api = HfApi(endpoint=address(endpoint))
 
     def call() -> tuple[str, list[RepoFile]]:
         commit = str(api.repo_info(hub.repo_id, repo_type=hub.repo_type, revision=revision).sha)
         entries = api.list_repo_tree(hub.repo_id, recursive=True, revision=commit, repo_type=hub.repo_type)
         return commit, sorted((e for e in entries if isinstance(e, RepoFile)), key=lambda e: e.path)
 
-    return _ask(hub.repo_id, endpoint, call)
+    return ask(hub.repo_id, endpoint, call)
 
 
 def _read_lists(
@@ -223,7 +223,8 @@ def _matches(path: str, globs: Sequence[str]) -> bool:
     return any(fnmatch(PurePosixPath(path).name, glob) for glob in globs)
 
 
-def _endpoint(endpoint: str | None) -> str:
+def address(endpoint: str | None) -> str:
+    """Address of the hub: ``endpoint``, else ``HF_ENDPOINT``, else the public one."""
     return (endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
 
 
@@ -244,8 +245,14 @@ def _tqdm_into(bar: Bar) -> type[tqdm]:
     return Passing
 
 
-def _ask(repo: str, endpoint: str | None, call: Callable[[], T]) -> T:
-    """Call the hub and say in one sentence what went wrong."""
+def ask(repo: str, endpoint: str | None, call: Callable[[], T]) -> T:
+    """Call the hub and say in one sentence what went wrong.
+
+    Raises:
+        UserError: What was asked for is not there.
+        SiteFault: The hub cannot be reached, or refuses everything of this repository.
+        TransientFault: It may work a little later.
+    """
     # its retries are announced on stderr through logging, across our progress bar
     logging.set_verbosity_error()
     try:
@@ -275,7 +282,7 @@ def _ask(repo: str, endpoint: str | None, call: Callable[[], T]) -> T:
 
 def _network_fault(repo: str, error: BaseException, endpoint: str | None) -> UserError:
     """The error for a failed request; a `SiteFault` where every other file of the repository would fail as well."""
-    host = re.sub(r"^https?://", "", _endpoint(endpoint)).rpartition("@")[2]
+    host = re.sub(r"^https?://", "", address(endpoint)).rpartition("@")[2]
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         if status in (401, 403):
