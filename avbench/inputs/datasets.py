@@ -64,7 +64,7 @@ class DatasetItem:
         if not self.is_view:
             yield from self._film().windows(protocol)
             return
-        loader = _loader(self.root, self.split, _spec(protocol))
+        loader = _loader(self.root, self.dataset_sha256, self.split, _spec(protocol))
         fps = float(loader.window.fps)
         for start in starts(protocol, int(loader.rows["view_frames"].iloc[self.row]), self.clip_id):
             video, audio = loader.window_at(self.row, start)
@@ -120,6 +120,6 @@ def _spec(protocol: Protocol) -> WindowSpec:
 
 
 @functools.lru_cache(maxsize=8)
-def _loader(root: Path, split: str, window: WindowSpec) -> WindowLoader:
-    """Opened once per process, not once per clip."""
+def _loader(root: Path, dataset_sha256: str, split: str, window: WindowSpec) -> WindowLoader:
+    """Opened once per process, not once per clip; anew where another dataset has taken the place of the first."""
     return WindowLoader(root, split, window, seed=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -213,6 +214,21 @@ def test_content_of_a_dataset_clip_is_its_id_in_the_dataset(dataset: Path) -> No
     assert [item.content_sha256() for item in items] == [item.content_sha256() for item in again]
     assert items[0].content_sha256() != items[1].content_sha256()
     assert dataclasses.replace(items[0], dataset_sha256="e").content_sha256() != items[0].content_sha256()
+
+
+def test_a_dataset_built_again_in_the_same_place_is_read_anew(dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset, tmp_path / "set")
+    items, _ = reference(tmp_path / "set", BOTH)
+    before = only(items[0]).signals.video
+    shards = tmp_path / "set" / "shards"
+    at = int(pd.read_parquet(shards / "index.parquet").set_index("clip_id").loc["c1", "video_offset"])
+    data = np.frombuffer((shards / "train-00000.tar").read_bytes(), np.uint8).copy()
+    data[at : at + before.size * 2] ^= 255
+    (shards / "train-00000.tar").write_bytes(data.tobytes())
+    card = json.loads((shards / "DATASET.json").read_text())
+    (shards / "DATASET.json").write_text(json.dumps({**card, "dataset_sha256": "e" * 64}))
+    items, _ = reference(tmp_path / "set", BOTH)
+    np.testing.assert_array_equal(only(items[0]).signals.video, 255 - before)
 
 
 def test_a_dataset_may_be_scored_with_all_its_splits(dataset: Path) -> None:
