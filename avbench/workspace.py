@@ -20,6 +20,8 @@ from typing import Any
 from avbench.errors import EnvironmentFault, UserError
 
 STAGES = ("download", "segment", "filter", "shard")
+TEMPORARY = ".tmp-"
+"""Begins the name of every file that is not whole yet."""
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def publish(path: Path) -> Iterator[Path]:
         EnvironmentFault: The disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
         yield temporary
         with open(temporary, "rb") as handle:

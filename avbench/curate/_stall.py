@@ -27,25 +27,30 @@ class _Stalled(Exception):
 
 
 class Watched(Bar):
-    """A bar in bytes that remembers how fast they come."""
+    """A bar in bytes that remembers how fast they come.
+
+    The reading thread only adds up; the samples belong to the thread that watches.
+
+    Attributes:
+        arrived: Bytes so far.
+        begun: Whether a first byte has come.
+        resting: No bytes are expected now.
+    """
 
     def __init__(self, bar: Bar) -> None:
         self.bar = bar
-        self.resting = False
-        self._seen: deque[tuple[float, float]] = deque()
-        self.restart()
+        self.arrived = 0.0
+        self.begun = self.resting = False
+        self._samples: deque[tuple[float, float]] = deque()
 
     def restart(self) -> None:
         """Count from now on: something other than the transfer has just ended."""
-        self.resting = False
-        self._since_s = time.monotonic()
-        self._seen.clear()
+        self.begun = self.resting = False
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
         """See `Bar.advance`."""
-        if not self._seen:
-            self._since_s = time.monotonic()
-        self._seen.append((time.monotonic(), amount))
+        self.arrived += amount
+        self.begun = True
         self.bar.advance(amount, note)
 
     def total(self, total: float) -> None:
@@ -53,15 +58,16 @@ class Watched(Bar):
         self.bar.total(total)
 
     def too_slow(self, recipe: DownloadRecipe) -> bool:
-        """Whether the last window brought less than the recipe asks for."""
-        now, window_s = time.monotonic(), recipe.stall_window_s
-        if self.resting or now - self._since_s < window_s * (1 if self._seen else _START):
-            return False
-        # the newest stays: it says that a first byte has come
-        while len(self._seen) > 1 and self._seen[0][0] < now - window_s:
-            self._seen.popleft()
-        arrived = sum(amount for at, amount in list(self._seen) if at >= now - window_s)
-        return arrived < recipe.min_bytes_per_s * window_s
+        """Take a sample, and say whether the last window brought less than the recipe asks for."""
+        if self.resting:
+            self._samples.clear()
+        self._samples.append((time.monotonic(), self.arrived))
+        window_s = recipe.stall_window_s * (1 if self.begun else _START)
+        now, arrived = self._samples[-1]
+        while len(self._samples) > 1 and self._samples[1][0] <= now - window_s:
+            self._samples.popleft()
+        since, before = self._samples[0]
+        return now - since >= window_s and arrived - before < recipe.min_bytes_per_s * (now - since)
 
 
 @contextmanager

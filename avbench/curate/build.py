@@ -129,6 +129,8 @@ class Build:
             me = running / f"{platform.node()}-{os.getpid()}.json"
             me.unlink(missing_ok=True)
             held.enter_context(_lease.hold(me, f"worker {share}" if share else "build"))
+            if share is None:
+                _sweep(root / "work")
             workspace.write_json(saved, recipe)
             if share:
                 door.release()
@@ -179,6 +181,14 @@ class Build:
             workers=count,
             reporter=self.reporter,
         )
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed commands left half-written. For whoever holds the folder alone: nobody writes there now."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(workspace.TEMPORARY):
+                Path(parent, name).unlink(missing_ok=True)
 
 
 def _names(running: Path) -> str:

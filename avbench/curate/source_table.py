@@ -192,7 +192,7 @@ def read(path: Path, *, licence: str, may_be_empty: bool = False) -> tuple[Sourc
         where = f"{path} {unit} {number}"
         source = _source(row, source_id, where, path.parent, licence)
         if (first := found.setdefault(source.source_id, number)) != number:
-            what = f"the id {source.source_id!r}" if row.get("id") else f"the url {row['url']!r}"
+            what = f"the id {source.source_id!r}" if row.get("id") else f"the url {public_url(row['url'])!r}"
             raise UserError(f"{path}: {unit}s {first} and {number} both have {what}; every source needs its own")
         result.append(source)
     return tuple(result)
@@ -270,7 +270,7 @@ def _source(row: Row, source_id: str, where: str, folder: Path, licence: str) ->
     if not url:
         raise UserError(f"{where}: the url is empty")
     if any(ord(character) < 32 for character in url):
-        raise UserError(f"{where}: the url {url!r} holds a line break or another control character")
+        raise UserError(f"{where}: the url {public_url(url)!r} holds a line break or another control character")
     if url_kind(url, where) == "local":
         url = _resolve(url, where, folder)
     digest = row.get("sha256", "").lower()

@@ -11,6 +11,7 @@ import pytest
 
 from avbench import media
 from avbench.curate.build import Build, sync
+from avbench.curate.worker import Share
 from avbench.dataset import dataset_card, load_index
 from avbench.errors import UserError
 from avbench.workspace import STAGES
@@ -128,6 +129,20 @@ def test_a_second_process_in_the_folder_is_refused(tmp_path: Path) -> None:
             pass
     with second.lock():
         pass
+
+
+def test_what_a_killed_command_left_half_written_is_removed_by_the_next_one_alone(tmp_path: Path) -> None:
+    build, half = Build.open(one_source(tmp_path), out=tmp_path / "out"), []
+    for folder in ("raw", "ledger/download"):
+        half.append(tmp_path / "out" / "work" / folder / ".tmp-77-a.json")
+        half[-1].parent.mkdir(parents=True)
+        half[-1].write_text("ha")
+        half[-1].with_name("whole.json").write_text("{}")
+    with build.lock(Share(1, 2)):
+        assert all(path.exists() for path in half), "it may be another worker's"
+    with build.lock():
+        assert not any(path.exists() for path in half)
+        assert all(path.with_name("whole.json").exists() for path in half)
 
 
 def test_the_stages_are_those_of_the_workspace(tmp_path: Path) -> None:
