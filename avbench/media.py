@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from avbench._media_audio import decode_audio, read_audio
 from avbench._media_open import Tracks, frames_from, open_tracks
 from avbench._media_planes import planes_of
+from avbench._media_readback import ReadBack, read_back
+from avbench._media_stream import small_pictures
 from avbench._media_video import (
     Fit,
     Resize,
@@ -31,6 +33,7 @@ from avbench._media_video import (
     frames_on_grid,
     on_grid,
 )
+from avbench._media_witness import WitnessSound, key_picture, pictures_around, source_sound
 from avbench._media_write import AudioCodec, Mp4, ffmpeg_path, write_mp4
 from avbench.errors import MediaError, UserError
 from avbench.recipe import SegmentRecipe
@@ -38,7 +41,9 @@ from avbench.recipe import SegmentRecipe
 __all__ = [
     "Fit",
     "MediaInfo",
+    "ReadBack",
     "Resize",
+    "WitnessSound",
     "cut",
     "decode_audio",
     "decode_video",
@@ -47,7 +52,12 @@ __all__ = [
     "fit_frames",
     "frame_rate",
     "frames_on_grid",
+    "key_picture",
+    "pictures_around",
     "probe",
+    "read_back",
+    "small_pictures",
+    "source_sound",
     "timeline",
 ]
 

@@ -1,8 +1,7 @@
 """Stage 2: every source becomes clips of one exact length, cut on its frame grid, and read back before they count.
 
-Clip k of a source is asked for at ``lead_s + k * step_s`` and begins at the first source frame from there on. Where
-clips follow each other without overlap, a clip never begins before the one before it has ended, so that no two clips
-share a frame even where the source's frame rate does not divide the clip length.
+Where clips begin is planned in ``_starts``, cuts of the film are found in ``_scenes``, and ``_verify`` reads each clip
+back and compares it with its source. What differs is a failed clip with the numbers as its reason; it is not published.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench import media, parallel
+from avbench.curate._starts import SLACK_S, Plan, plan
+from avbench.curate._verify import Check, verify
 from avbench.errors import EnvironmentFault, MediaError, UserError
 from avbench.media import MediaInfo
 from avbench.parallel import StageSummary
@@ -29,11 +30,9 @@ from avbench.schema import SCHEMA_VERSION, Clip
 from avbench.workspace import Workspace, publish
 
 STAGE = "segment"
-METHOD = 1
+METHOD = 2
 """Raised when the way of cutting changes the bytes of clips, so that clips of an older avbench are cut again."""
 
-# A clip may reach this far beyond the end of its source; silence or the last picture fills it (see media.cut).
-_SLACK_S = 0.010
 _MAX_OFFSET_S = 0.001
 
 
@@ -119,59 +118,6 @@ def params_of(raw_sha256: str, recipe: SegmentRecipe) -> str:
     return sha256({"method": METHOD, "raw_sha256": raw_sha256, "recipe": recipe.model_dump(mode="json")})
 
 
-def clip_starts(frame_starts_s: NDArray[np.float64], end_s: float, recipe: SegmentRecipe) -> list[float]:
-    """When the clips of a source begin.
-
-    Args:
-        frame_starts_s: Times of its pictures, rising, seconds.
-        end_s: End of its usable part: picture or sound, whichever ends first.
-        recipe: Lead, length, step.
-
-    Returns:
-        Times of first frames, seconds: ``[t, t + clip_s)`` lies inside the usable part for each of them.
-    """
-    starts: list[float] = []
-    half_gap = float(np.median(np.diff(frame_starts_s))) / 2 if len(frame_starts_s) > 1 else 0.0
-    rounding = min(_MAX_OFFSET_S / 2, half_gap)
-    while True:
-        wanted = recipe.lead_s + len(starts) * recipe.step_s
-        if starts and recipe.step_s >= recipe.clip_s:
-            wanted = max(wanted, starts[-1] + recipe.clip_s)
-        at = int(np.searchsorted(frame_starts_s, wanted - rounding))
-        if at == len(frame_starts_s) or frame_starts_s[at] + recipe.clip_s > end_s + _SLACK_S:
-            return starts
-        starts.append(float(frame_starts_s[at]))
-
-
-def verify(path: Path, recipe: SegmentRecipe) -> None:
-    """Read a clip back and compare it with the recipe, to the frame and to the sample.
-
-    Raises:
-        MediaError: It is not exactly what the recipe asks for; the message gives both numbers.
-    """
-    info, starts = media.timeline(path)
-    n_frames, n_samples = round(recipe.clip_s * recipe.fps), round(recipe.clip_s * recipe.sample_rate_hz)
-    steps = np.diff(starts)
-    decoded = len(media.decode_video(path, size=(16, 16), fit="stretch", resize="nearest"))
-    samples = media.decode_audio(path).shape
-    found: dict[str, tuple[object, object]] = {
-        "frames": (decoded, n_frames),
-        "size": ((info.width, info.height), (recipe.width, recipe.height)),
-        "sample rate": (info.sample_rate_hz, recipe.sample_rate_hz),
-        "channels": (samples[0], recipe.channels),
-    }
-    for what, (have, want) in found.items():
-        if have != want:
-            raise MediaError(f"{path.name}: reads back with {what} {have} instead of {want}")
-    if samples[1] < n_samples:
-        raise MediaError(f"{path.name}: reads back with {samples[1]} samples instead of {n_samples}")
-    if len(steps) and np.abs(steps - 1 / recipe.fps).max() > _MAX_OFFSET_S:
-        raise MediaError(f"{path.name}: reads back with frames {steps.min():.4f} to {steps.max():.4f} s apart")
-    offset = abs(info.video_start_s - info.audio_start_s)
-    if offset >= _MAX_OFFSET_S:
-        raise MediaError(f"{path.name}: reads back with picture and sound starting {offset:.4f} s apart")
-
-
 def _id_of(job: _Job) -> str:
     return job.source_id
 
@@ -213,6 +159,7 @@ def _record(
     clips: Sequence[Clip] = (),
     reason: str = "",
     failed_clips: dict[str, str] | None = None,
+    planned: Plan | None = None,
 ) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
@@ -222,6 +169,9 @@ def _record(
         "reason": reason,
         "failed_clips": failed_clips or {},
         "params": params,
+        "scenes": planned.n_scenes if planned else 0,
+        "short_scenes_s": round(planned.short_scenes_s, 6) if planned else 0.0,
+        "unused_s": round(planned.unused_s, 6) if planned else 0.0,
     }
 
 
@@ -231,25 +181,33 @@ def _segment_source(ws: Workspace, recipe: SegmentRecipe, job: _Job) -> dict[str
         raise MediaError(f"{job.path}: the downloaded file is gone; run `avbench download` again")
     info, frame_starts_s = media.timeline(job.path)
     reason = _drop_reason(info, recipe)
-    starts = [] if reason else clip_starts(frame_starts_s, min(info.video_end_s, info.audio_end_s), recipe)
-    if not reason and not starts:
-        reason = _too_short(info, recipe)
+    planned: Plan | None = None
+    if not reason:
+        cuts_s = None
+        if recipe.mode == "scenes":
+            from avbench.curate import _scenes  # PySceneDetect is loaded where a recipe asks for it
+
+            cuts_s = _scenes.cuts(job.path, info.fps, recipe)
+        planned = plan(frame_starts_s, min(info.video_end_s, info.audio_end_s), recipe, cuts_s)
+        if not planned.starts_s:
+            reason = _too_short(info, recipe) if cuts_s is None else _no_long_scene(planned, recipe)
     clips, failed = [], {}
-    for number, start_s in enumerate(starts):
+    for number, start_s in enumerate(planned.starts_s if planned else ()):
         clip_id = f"{job.source_id}_{number:04d}"
         try:
-            clips.append(_clip(ws, recipe, job, clip_id, start_s))
+            clips.append(_clip(ws, recipe, job, clip_id, start_s, frame_starts_s))
         except EnvironmentFault:
             raise
         except UserError as error:
             failed[clip_id] = str(error)
     _remove_others(ws, job.source_id, {clip.file for clip in clips})
     if reason:
-        return _record(job.source_id, job.params, "dropped", reason=reason)
+        return _record(job.source_id, job.params, "dropped", reason=reason, planned=planned)
     if failed and not clips:
         first = next(iter(failed.values()))
-        return _record(job.source_id, job.params, "failed", reason=f"none of its {len(failed)} clips is whole: {first}")
-    return _record(job.source_id, job.params, "done", clips=clips, failed_clips=failed)
+        reason = f"none of its {len(failed)} clips is whole: {first}"
+        return _record(job.source_id, job.params, "failed", reason=reason, planned=planned)
+    return _record(job.source_id, job.params, "done", clips=clips, failed_clips=failed, planned=planned)
 
 
 def _drop_reason(info: MediaInfo, recipe: SegmentRecipe) -> str:
@@ -258,7 +216,7 @@ def _drop_reason(info: MediaInfo, recipe: SegmentRecipe) -> str:
     if not info.has_audio:
         return "no sound"
     needed = recipe.lead_s + recipe.clip_s
-    return _too_short(info, recipe) if min(info.video_end_s, info.audio_end_s) + _SLACK_S < needed else ""
+    return _too_short(info, recipe) if min(info.video_end_s, info.audio_end_s) + SLACK_S < needed else ""
 
 
 def _too_short(info: MediaInfo, recipe: SegmentRecipe) -> str:
@@ -269,15 +227,35 @@ def _too_short(info: MediaInfo, recipe: SegmentRecipe) -> str:
     )
 
 
-def _clip(ws: Workspace, recipe: SegmentRecipe, job: _Job, clip_id: str, start_s: float) -> Clip:
-    """Cut, read back and publish one clip, unless an earlier run has done it."""
+def _no_long_scene(planned: Plan, recipe: SegmentRecipe) -> str:
+    return (
+        f"no scene of {recipe.clip_s:g} s: {planned.n_scenes} scenes after the lead of {recipe.lead_s:g} s, the "
+        f"longest {planned.longest_scene_s:.3f} s"
+    )
+
+
+def _clip(
+    ws: Workspace,
+    recipe: SegmentRecipe,
+    job: _Job,
+    clip_id: str,
+    start_s: float,
+    frame_starts_s: NDArray[np.float64],
+) -> Clip:
+    """Cut, read back and publish one clip; one that an earlier run has published is only read back."""
     path = ws.clips / f"{clip_id}.mp4"
     note = {"clip_id": clip_id, "params": job.params}
     t0 = _finished_start(path, note, start_s)
-    if t0 is None:
+    check: Check | None = None
+    if t0 is not None:
+        try:
+            check = verify(path, recipe, job.path, t0, frame_starts_s)
+        except MediaError:
+            check = None  # damaged since: it is cut again
+    if t0 is None or check is None:
         with publish(path) as temporary:
             t0 = media.cut(job.path, temporary, start_s, recipe, note=note)
-            verify(temporary, recipe)
+            check = verify(temporary, recipe, job.path, t0, frame_starts_s)
     return Clip(
         clip_id=clip_id,
         source_id=job.source_id,
@@ -291,13 +269,14 @@ def _clip(ws: Workspace, recipe: SegmentRecipe, job: _Job, clip_id: str, start_s
         channels=recipe.channels,
         file=path.name,
         licence=job.source["licence"],
+        **asdict(check),
     )
 
 
 def _finished_start(path: Path, note: dict[str, str], start_s: float) -> float | None:
     """Start of the clip an earlier run published here with the same parameters, or None.
 
-    A published clip has been read back; its comment tag says what it was made from.
+    Its comment tag says what it was made from.
     """
     if not path.is_file():
         return None

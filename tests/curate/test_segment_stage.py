@@ -11,7 +11,9 @@ import pytest
 
 from avbench import media
 from avbench.curate import segment as stage
-from avbench.curate.segment import clip_starts, segment, verify
+from avbench.curate._starts import plan
+from avbench.curate._verify import Check, verify
+from avbench.curate.segment import segment
 from avbench.errors import EnvironmentFault, MediaError
 from avbench.recipe import SegmentRecipe
 from avbench.schema import Clip
@@ -85,6 +87,10 @@ def test_neighbours_share_no_frame_and_leave_none_out(ws: Workspace, tmp_path: P
     segment(ws, ["a"], recipe(width=beacon.WIDTH, height=beacon.HEIGHT))
     shown = [beacon.number(image) for k in range(3) for image in media.decode_video(ws.clips / f"a_000{k}.mp4")]
     assert shown == list(range(15, 105))
+
+
+def clip_starts(grid: np.ndarray, end_s: float, asked: SegmentRecipe) -> list[float]:
+    return list(plan(grid, end_s, asked).starts_s)
 
 
 def times(rate: float, seconds: float) -> np.ndarray:
@@ -210,6 +216,10 @@ def test_a_clip_that_does_not_read_back_is_never_published(
     assert segment(ws, ["a"], recipe()).failed == summary.failed
 
 
+def check(clip: Path, asked: SegmentRecipe, source: Path, start_s: float) -> Check:
+    return verify(clip, asked, source, start_s, media.timeline(source)[1])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -221,22 +231,24 @@ def test_a_clip_that_does_not_read_back_is_never_published(
     ],
 )
 def test_verify_names_what_is_wrong(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    media.cut(film(tmp_path / "a.mp4", 2.0), tmp_path / "clip.mp4", 0.5, recipe())
-    verify(tmp_path / "clip.mp4", recipe())
+    source = film(tmp_path / "a.mp4", 2.0)
+    media.cut(source, tmp_path / "clip.mp4", 0.5, recipe())
+    check(tmp_path / "clip.mp4", recipe(), source, 0.5)
     with pytest.raises(MediaError, match=message):
-        verify(tmp_path / "clip.mp4", recipe(**change))
+        check(tmp_path / "clip.mp4", recipe(**change), source, 0.5)
 
 
 def test_verify_sees_a_late_sound_and_an_uneven_grid(tmp_path: Path) -> None:
     clip, late, uneven = (tmp_path / f"{name}.mp4" for name in ("clip", "late", "uneven"))
-    media.cut(film(tmp_path / "a.mp4", 2.0), clip, 0.5, recipe())
+    source = film(tmp_path / "a.mp4", 2.0)
+    media.cut(source, clip, 0.5, recipe())
     copy = ("-c", "copy", "-strict", "-2")
     beacon.run("-i", str(clip), "-itsoffset", "0.02", "-i", str(clip), "-map", "0:v", "-map", "1:a", *copy, str(late))
     with pytest.raises(MediaError, match=r"picture and sound starting 0\.0200 s apart"):
-        verify(late, recipe())
+        check(late, recipe(), source, 0.5)
     beacon.run("-i", str(clip), *copy, "-bsf:v", "setts=pts=PTS+200*mod(N\\,2):dts=DTS", str(uneven))
     with pytest.raises(MediaError, match="s apart"):
-        verify(uneven, recipe())
+        check(uneven, recipe(), source, 0.5)
 
 
 def test_a_full_disk_stops_everything(ws: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,5 +322,5 @@ def test_params_follow_bytes_recipe_and_method(monkeypatch: pytest.MonkeyPatch) 
     base = stage.params_of("x", recipe())
     assert stage.params_of("y", recipe()) != base
     assert stage.params_of("x", recipe(crf=21)) != base
-    monkeypatch.setattr(stage, "METHOD", 2)
+    monkeypatch.setattr(stage, "METHOD", stage.METHOD + 1)
     assert stage.params_of("x", recipe()) != base
