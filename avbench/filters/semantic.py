@@ -17,6 +17,9 @@ from avbench.weights import Weight
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+SURELY_READ_BYTES = 75
+"""A prompt of so many bytes is never longer than the 75 tokens that the network reads."""
+
 
 class Filter(ClipFilter):
     """Mean cosine between the stills of the clip and a prompt, for the prompt that fits best, -1 to 1.
@@ -41,7 +44,9 @@ class Filter(ClipFilter):
     @classmethod
     def _readable(cls, prompts: tuple[str, ...]) -> tuple[str, ...]:
         """A prompt that is blank or too long is found when the recipe is read, not after the downloads."""
-        clip_feature.tokenize(prompts)
+        # a token is a byte at least, so short prompts need no tokenizer, whose import takes seconds
+        if any(not prompt.strip() or len(prompt.encode()) > SURELY_READ_BYTES for prompt in prompts):
+            clip_feature.tokenize(prompts)
         return prompts
 
     def measure(self, clip: ClipSignals) -> float:

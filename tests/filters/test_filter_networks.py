@@ -47,6 +47,7 @@ def test_semantic_drops_below_its_threshold_and_says_so(monkeypatch: pytest.Monk
     assert dropped.reason == "shows none of the prompts, best cosine 0.250, under 0.3"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prompts", "message"),
     [
@@ -86,6 +87,7 @@ def test_head_is_five_linear_layers_without_anything_between_them() -> None:
     torch.testing.assert_close(head(rows), expected)
 
 
+@pytest.mark.slow
 def test_published_files_are_as_large_as_the_networks() -> None:
     with torch.device("meta"):
         head = sum(tensor.numel() for tensor in aesthetic.head_network().parameters())
@@ -96,6 +98,7 @@ def test_published_files_are_as_large_as_the_networks() -> None:
     assert any(type(part).__name__ == "QuickGELU" for part in tower.modules()), "OpenAI's weights need it"
 
 
+@pytest.mark.slow
 def test_the_two_clips_prepare_pictures_alike() -> None:
     from open_clip import get_model_config, get_pretrained_cfg
 
@@ -117,6 +120,7 @@ def test_missing_weights_are_found_before_any_clip_is_judged(
     _base.check_weights(_base.load([FilterSpec(name="silence")]))
 
 
+@pytest.mark.slow
 def test_weights_of_filters_can_be_fetched_by_name() -> None:
     known = filters.published_weights()
     assert set(known) == {"clip", "clip-l14", "aesthetic"}
