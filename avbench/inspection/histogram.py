@@ -32,11 +32,13 @@ class Axis:
         low: Left edge.
         step: Width of a bin.
         bins: How many.
+        symbol: What stands behind a value, see `shown`.
     """
 
     low: float
     step: float
     bins: int
+    symbol: str = ""
 
     @property
     def high(self) -> float:
@@ -67,10 +69,18 @@ class Axis:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Place in per cent and label of the round numbers on the axis."""
-        return [(self.place(t), f"{t:g}") for t in figures.ticks(self.low, self.high, is_log=False)]
+        symbol = self.symbol if self.symbol == "%" else ""
+        return [(self.place(t), shown(t, symbol)) for t in figures.ticks(self.low, self.high, is_log=False)]
 
 
-def axis(values: ArrayLike, bounds: Sequence[Bounds] = ()) -> Axis:
+def shown(value: float, symbol: str) -> str:
+    """A value as a person writes it: ``-50 LUFS``, ``90%`` for 0.9."""
+    if symbol == "%":
+        return f"{100 * value:.4g}%"
+    return f"{value:.4g} {symbol}".rstrip()
+
+
+def axis(values: ArrayLike, bounds: Sequence[Bounds] = (), symbol: str = "") -> Axis:
     """The axis for ``values`` (at least one), with the bounds on it.
 
     What lies far away would squeeze all others into one bar. So a few values beyond four times the span of the middle
@@ -89,7 +99,7 @@ def axis(values: ArrayLike, bounds: Sequence[Bounds] = ()) -> Axis:
         low, high = low - room, high + room
     step = _round_up((high - low) / MAX_BINS)
     start = math.floor(low / step + 1e-9)
-    return Axis(round(start * step, 12), step, math.floor(high / step + 1e-9) + 1 - start)
+    return Axis(round(start * step, 12), step, math.floor(high / step + 1e-9) + 1 - start, symbol)
 
 
 def _round_up(least: float) -> float:
@@ -130,7 +140,9 @@ def stacked(scale: Axis, layers: Sequence[Layer], bounds: Bounds, label: str) ->
         top = float(_HEIGHT)
         held = [(layer, int(count[number])) for layer, count in zip(layers, counts, strict=True) if count[number]]
         told = ", ".join(f"{count} {layer.label}" for layer, count in held)
-        title = Markup("<title>{:g} to {:g}: {}</title>").format(scale.edge(number), scale.edge(number + 1), told)
+        title = Markup("<title>{} to {}: {}</title>").format(
+            *(shown(scale.edge(number + k), scale.symbol) for k in (0, 1)), told
+        )
         for layer, count in held:
             height = max(_LEAST_HEIGHT, _HEIGHT * count / tallest)
             top = max(0.0, top - height)

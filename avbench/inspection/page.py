@@ -19,7 +19,7 @@ from avbench import workspace
 from avbench.errors import UserError
 from avbench.inspection import choose, histogram, reading, stills
 from avbench.inspection.choose import Judgement
-from avbench.inspection.histogram import Layer
+from avbench.inspection.histogram import Layer, shown
 from avbench.inspection.reading import Bounds, FilterFacts, Inspected, Judged
 from avbench.inspection.stills import Still
 from avbench.leaderboard import page as pages
@@ -39,14 +39,14 @@ class Quantity:
         name: Name of the column.
         title: Heading.
         about: What it is.
-        unit: Unit shown.
+        symbol: Unit shown.
         factor: From the column's unit to the shown one.
     """
 
     name: str
     title: str
     about: str
-    unit: str
+    symbol: str
     factor: float = 1.0
 
 
@@ -152,7 +152,8 @@ class Figure:
     Attributes:
         title: Heading.
         about: What is measured.
-        unit: Unit, or empty.
+        unit: What the values count, in words, or empty.
+        symbol: What stands behind a value, or empty.
         both: Distributions of two datasets over each other, or None for one dataset.
         both_height: The largest share of clips in one bin of it.
         each: Stacked bars of each dataset, empty where it has no value.
@@ -165,6 +166,7 @@ class Figure:
     title: str
     about: str
     unit: str
+    symbol: str
     both: Markup | None
     both_height: float
     each: tuple[Markup, ...]
@@ -179,6 +181,7 @@ class Figure:
         title: str,
         about: str,
         unit: str,
+        symbol: str,
         layers: Sequence[Sequence[Layer]],
         bounds: Sequence[Bounds],
     ) -> Figure | None:
@@ -187,8 +190,8 @@ class Figure:
         together = [value for held in values for value in held]
         if not together:
             return None
-        scale = histogram.axis(together, bounds)
-        notes = [_in_words(held, unit, scale.beyond(held)) for held in values]
+        scale = histogram.axis(together, bounds, symbol)
+        notes = [_in_words(held, symbol, scale.beyond(held)) for held in values]
         each = [
             histogram.stacked(scale, held, bound, f"{title}: {note}") if values[number] else Markup()
             for number, (held, bound, note) in enumerate(zip(layers, bounds, notes, strict=True))
@@ -201,12 +204,13 @@ class Figure:
             title=title,
             about=about,
             unit=unit,
+            symbol=symbol,
             both=both,
             both_height=histogram.tallest_share(scale, values),
             each=tuple(each),
             heights=tuple(histogram.tallest_count(scale, held) for held in values),
             ticks=tuple(scale.ticks()),
-            lines=tuple(tuple(_lines(scale, bound, unit)) for bound in bounds),
+            lines=tuple(tuple(_lines(scale, bound)) for bound in bounds),
             notes=tuple(notes),
         )
 
@@ -220,7 +224,9 @@ class Figure:
             ]
             for dataset in datasets
         ]
-        return cls.of(quantity.title, quantity.about, quantity.unit, layers, [(None, None)] * len(datasets))
+        return cls.of(
+            quantity.title, quantity.about, quantity.symbol, quantity.symbol, layers, [(None, None)] * len(datasets)
+        )
 
 
 def _column(quantity: Quantity, dataset: Inspected, *, kept: bool) -> list[float]:
@@ -228,32 +234,25 @@ def _column(quantity: Quantity, dataset: Inspected, *, kept: bool) -> list[float
     return [quantity.factor * value for value in found if value is not None]
 
 
-def _lines(scale: histogram.Axis, bounds: Bounds, unit: str) -> Iterator[tuple[float, str]]:
+def _lines(scale: histogram.Axis, bounds: Bounds) -> Iterator[tuple[float, str]]:
     for bound, sign in zip(bounds, ("≥", "≤"), strict=True):
         if bound is not None:
-            text = f"kept {sign} {with_unit(bound, unit)}"
+            text = f"kept {sign} {shown(bound, scale.symbol)}"
             if not scale.holds(bound):
                 text = f"← {text}" if bound < scale.low else f"{text} →"
             yield scale.place(bound), text
 
 
-def with_unit(value: float, unit: str) -> str:
-    """A value as a person writes it; a unit of several words stands below the heading instead."""
-    if not unit or " " in unit:
-        return f"{value:.4g}"
-    return f"{value:.4g}{'' if unit == '%' else ' '}{unit}"
-
-
-def _in_words(values: Sequence[float], unit: str, beyond: int) -> str:
+def _in_words(values: Sequence[float], symbol: str, beyond: int) -> str:
     """The middle and the ends of a distribution."""
     if not values:
         return "no value"
-    low, high = with_unit(min(values), unit), with_unit(max(values), unit)
+    low, high = shown(min(values), symbol), shown(max(values), symbol)
     count = f"{len(values)} clip{'' if len(values) == 1 else 's'}"
     if low == high:
         return f"{count}, all {low}"
     outside = f"; {beyond} beyond the ends stand in the first and last bar" if beyond else ""
-    return f"{count} from {low} to {high}, median {with_unit(statistics.median(values), unit)}{outside}"
+    return f"{count} from {low} to {high}, median {shown(statistics.median(values), symbol)}{outside}"
 
 
 def _readings(dataset: Inspected) -> list[tuple[str, int]]:
@@ -297,8 +296,8 @@ class Section:
             for one in judged
         ]
         about = next((fact.about for fact in facts if fact.about), "")
-        unit = next((fact.unit for fact in facts if fact.unit), "")
-        figure = Figure.of(name, about, unit, layers, [fact.bounds for fact in facts])
+        unit, symbol = next(((fact.unit, fact.symbol) for fact in facts if fact.unit), ("", ""))
+        figure = Figure.of(name, about, unit, symbol, layers, [fact.bounds for fact in facts])
         return cls(name, about, figure, tuple(judged))
 
     def clips(self) -> list[tuple[int, Judged]]:
@@ -317,7 +316,7 @@ def _environment(drawn: dict[tuple[int, str], Still]) -> jinja2.Template:
     environment = pages.environment().overlay(loader=jinja2.ChoiceLoader(loaders))
     helpers: dict[str, Any] = {
         "still": lambda number, judged: drawn[number, judged.clip.clip_id],
-        "with_unit": with_unit,
+        "shown": shown,
         "axis": lambda length_s: [(100 * t / length_s, label) for t, label in ticks(length_s)],
         "folder": stills.FOLDER,
     }

@@ -66,7 +66,8 @@ class FilterFacts:
     Attributes:
         name: Its name.
         about: What it drops, one sentence.
-        unit: Unit of its values, or empty.
+        unit: What its values count, in words, or empty.
+        symbol: What stands behind a value; ``%`` for a share of 0 to 1; empty where the words say enough.
         bounds: Lowest and highest value kept; None where there is none.
         problem: Why its thresholds are not known, or empty.
     """
@@ -74,6 +75,7 @@ class FilterFacts:
     name: str
     about: str = ""
     unit: str = ""
+    symbol: str = ""
     bounds: Bounds = (None, None)
     problem: str = ""
 
@@ -255,7 +257,8 @@ def _filters(specs: Sequence[FilterSpec], clips: Sequence[Judged]) -> Iterator[F
         about, problem = registry.summary("filter", made.name), ""
         if name not in by_name:
             problem = "the recipe beside the dataset does not name it, so its threshold is not known"
-        yield FilterFacts(made.name, about, made.unit, made.bounds() if not problem else (None, None), problem)
+        bounds = (None, None) if problem else made.bounds()
+        yield FilterFacts(made.name, about, made.unit, made.symbol, bounds, problem)
 
 
 _DONE = "finished"

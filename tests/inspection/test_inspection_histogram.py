@@ -79,6 +79,16 @@ def test_the_only_bound_is_on_the_axis_however_far() -> None:
     assert scale.holds(8.0)
 
 
+@pytest.mark.parametrize(
+    ("value", "symbol", "text"),
+    [(0.9, "%", "90%"), (-50.0, "LUFS", "-50 LUFS"), (8.0, "s", "8 s"), (0.08125, "", "0.08125")],
+)
+def test_a_value_is_written_as_the_reasons_write_it(value: float, symbol: str, text: str) -> None:
+    assert histogram.shown(value, symbol) == text
+    labels = [label for _, label in histogram.axis([0.0, 1.0], symbol=symbol).ticks()]
+    assert labels == (["0%", "50%", "100%"] if symbol == "%" else ["0", "0.5", "1"])
+
+
 def test_equal_values_have_an_axis_too() -> None:
     for value in (0.0, 8.0, -70.0):
         scale = histogram.axis([value, value])
