@@ -98,13 +98,16 @@ def grouped(ws: Workspace) -> list[dict[str, Any]]:
     """The kept clips of a dataset, ``group`` filled in.
 
     Sources that were found to show or play the same recording (``work/groups.json``) are one group; else the manifest
-    names it; else a source is a group of its own.
+    names it; else a source is a group of its own. A group that was found is named by a digest: its name there is the id
+    of one of its sources, which must not stay in the others' rows when that one is taken down.
     """
     path = ws.root / "work" / "groups.json"
     joined: dict[str, str] = read_json(path) if path.is_file() else {}
     rows: list[dict[str, Any]] = parquet.read_table(ws.kept).to_pylist()
     for row in rows:
-        row["group"] = joined.get(row["source_id"]) or row["group"] or row["source_id"]
+        found = joined.get(row["source_id"])
+        label = f"alike-{hashlib.sha256(found.encode()).hexdigest()[:12]}" if found else ""
+        row["group"] = label or row["group"] or row["source_id"]
     return rows
 
 

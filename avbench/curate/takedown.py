@@ -216,10 +216,12 @@ def _clean_work(ws: Workspace, source_ids: Sequence[str]) -> int:
 
 def _clean_tables(ws: Workspace, gone: set[str]) -> None:
     """Strike the recordings from the tables and lists of the dataset."""
-    for path in (ws.kept, ws.dropped):
+    for path in (ws.kept, ws.dropped, ws.root / "work" / "alike.parquet"):
         if path.is_file():
             table = parquet.read_table(path)
-            left = table.filter(pa.array([row not in gone for row in table["source_id"].to_pylist()], pa.bool_()))
+            named = [table[name].to_pylist() for name in ("source_id", "other_source_id") if name in table.column_names]
+            stays = [gone.isdisjoint(ids) for ids in zip(*named, strict=True)]
+            left = table.filter(pa.array(stays, pa.bool_()))
             if len(left) < len(table):
                 with publish(path) as temporary:
                     parquet.write_table(left, temporary)

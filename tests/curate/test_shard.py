@@ -23,7 +23,7 @@ from avbench.dataset import dataset_card, is_dataset, load_index
 from avbench.errors import MediaError, UserError
 from avbench.progress import Reporter
 from avbench.recipe import DatasetRecipe
-from avbench.workspace import Workspace
+from avbench.workspace import Workspace, write_json
 from tests.curate.clip_folder import CLIP_S, tree, write_segment_record, write_source
 
 SOURCES = {"alpha": "band", "beta": "band", "gamma": "", "delta": "", "omega": ""}
@@ -201,6 +201,46 @@ def test_no_group_stands_in_two_splits_and_every_split_has_one(built: Workspace)
     assert (index.groupby("group")["split"].nunique() == 1).all()
     assert set(index["split"]) == {"train", "validation", "test"}
     assert index[index["group"] == "band"]["source_id"].nunique() == 2
+
+
+def test_a_later_build_with_more_sources_leaves_every_source_where_it_was(built: Workspace, ws: Workspace) -> None:
+    filter_clips(ws, ["alpha", "beta", "gamma", "delta"], recipe().filters)
+    shard(ws, "toy", CARD, recipe())
+    first = load_index(ws.root).set_index("clip_id")["split"].to_dict()
+    filter_clips(ws, ALL, recipe().filters)
+    shard(ws, "toy", CARD, recipe())
+    later = load_index(ws.root).set_index("clip_id")["split"].to_dict()
+    assert {clip_id: later[clip_id] for clip_id in first} == first
+    assert len(later) == 9
+
+
+def test_sources_found_alike_after_they_were_placed_apart_do_not_leak(ws: Workspace) -> None:
+    shard(ws, "toy", CARD, recipe())
+    split = load_index(ws.root).groupby("source_id")["split"].first()
+    one, other = "gamma", next(name for name in ("delta", "omega") if split[name] != split["gamma"])
+    write_json(ws.root / "work" / "groups.json", {one: one, other: one})
+    summary = shard(ws, "toy", CARD, recipe())
+    index = load_index(ws.root)
+    (left_out,) = summary.dropped
+    assert left_out in (one, other)
+    assert set(index["source_id"]) == set(SOURCES) - {left_out}
+    assert (index.groupby("group")["split"].nunique() == 1).all()
+    (counted,) = (reason for reason in dataset_card(ws.root)["dropped"] if "its recording stands in" in reason)
+    assert counted.startswith("sources: its recording stands in")
+    again = tree(ws.shards)
+    shard(ws, "toy", CARD, recipe())
+    assert tree(ws.shards) == again
+
+
+def test_title_and_address_of_the_source_are_for_attribution_without_secrets_or_local_paths(ws: Workspace) -> None:
+    for source_id, url in (("alpha", "https://user:pass@example.org/a"), ("beta", "/home/someone/b.mp4")):
+        source = {"source_id": source_id, "url": url, "title": f"The {source_id}", "group": ""}
+        ws.write_record("download", source_id, {"status": "done", "source": source})
+    shard(ws, "toy", CARD, recipe())
+    told = load_index(ws.root).groupby("source_id")[["title", "url"]].first()
+    assert tuple(told.loc["alpha"]) == ("The alpha", "https://example.org/a")
+    assert tuple(told.loc["beta"]) == ("The beta", "")
+    assert tuple(told.loc["gamma"]) == ("", "")
 
 
 def test_another_folder_gives_the_same_bytes(built: Workspace, ws: Workspace) -> None:

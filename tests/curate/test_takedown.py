@@ -229,11 +229,18 @@ def test_a_manifest_in_which_other_ids_would_change_is_left_alone(ws: Workspace,
 
 
 def test_joined_groups_and_inspection_pages_forget_it(ws: Workspace) -> None:
-    write_json(ws.root / "work" / "groups.json", {"gamma": "alpha", "omega": "alpha"})
+    write_json(ws.root / "work" / "groups.json", {"gamma": "gamma", "omega": "gamma"})
+    pairs = pd.DataFrame({"source_id": ["omega", "alpha"], "other_source_id": ["gamma", "beta"]})
+    pairs.to_parquet(ws.root / "work" / "alike.parquet")
+    (ws.root / "splits.json").unlink()
+    shard(ws, "toy", CARD, RECIPE)
+    index = load_index(ws.root)
+    assert index[index["source_id"].isin(["gamma", "omega"])]["group"].nunique() == 1
     (ws.root / "inspect").mkdir()
     (ws.root / "inspect" / "index.html").write_text("a still of gamma")
     takedown(ws.root, ["gamma"], date=DAY)
-    assert mentions(ws, "gamma") == []
+    assert [name for name in mentions(ws, "gamma") if name != "work/groups.json"] == []
+    assert len(pd.read_parquet(ws.root / "work" / "alike.parquet")) == 1
 
 
 @pytest.mark.parametrize(
