@@ -20,6 +20,7 @@ from av.codec.context import Flags
 from av.container import InputContainer
 from av.stream import Disposition
 
+from avbench._media_interlaced import deinterlaced
 from avbench.errors import MediaError
 
 Kind = Literal["video", "audio"]
@@ -142,8 +143,8 @@ class Timed:
 def frames_from(path: Path, kind: Kind, start: Fraction) -> Iterator[Timed]:
     """Decoded frames in strictly rising time, from one at or before ``start`` (or the first of the file) on.
 
-    Frames before ``start`` come too: the picture shown at ``start`` may have begun earlier. A seek that lands after
-    ``start`` is repeated from further back, at last from the beginning of the file.
+    Interlaced pictures come deinterlaced. Frames before ``start`` come too: the picture shown at ``start`` may have
+    begun earlier. A seek that lands after ``start`` is repeated from further back, at last from the beginning.
 
     Args:
         path: The file.
@@ -162,6 +163,8 @@ def frames_from(path: Path, kind: Kind, start: Fraction) -> Iterator[Timed]:
             if target is not None and not _seek(tracks, stream, target):
                 continue
             frames = _decode(tracks, stream)
+            if kind == "video":
+                frames = deinterlaced(frames)
             first = next(frames, None)
             late = first is None or first.start > start - _SETTLE_S[kind]
             if target is not None and late:
