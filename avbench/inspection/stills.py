@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from avbench import media, parallel, workspace
 from avbench.errors import MediaError
-from avbench.inputs.shards import extracted, members
 from avbench.inspection.reading import Judged
 from avbench.leaderboard.samples import magma_png, spectrogram_levels, strip_jpeg
 from avbench.progress import SILENT, Reporter
@@ -144,6 +143,8 @@ def _clip_file(shot: _Shot) -> Iterator[Path]:
         yield path
         return
     if shot.judged.shard:
+        from avbench.inputs.shards import extracted, members  # loads torch, which drawing itself does not need
+
         tar = ws.shards / Path(shot.judged.shard).name
         member = members(tar).get(clip.clip_id, {}).get("mp4")
         if member is not None:
