@@ -52,7 +52,7 @@ class Alike:
         clip: Number of the clip that comes later.
         other: Number of the clip that it repeats.
         found: How much of it.
-        what: ``picture and sound``, ``sound`` or ``picture``.
+        what: ``picture and sound``, ``sound`` or ``picture``; empty where all of it is under the threshold.
     """
 
     clip: int
@@ -98,6 +98,8 @@ def compare(
     alike: dict[int, list[Alike]] = {}
     for pair in _alike(filter_, clips, prints, reporter):
         alike.setdefault(pair.clip, []).append(pair)
+        if not pair.what:
+            continue
         joined.join(clips[pair.clip]["source_id"], clips[pair.other]["source_id"])
         result.pairs.append(_row(pair, clips))
     for number, clip in enumerate(clips):
@@ -127,7 +129,7 @@ def _row(pair: Alike, clips: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _alike(
     filter_: Filter, clips: Sequence[dict[str, Any]], prints: Sequence[dict[str, str]], reporter: Reporter
 ) -> Iterator[Alike]:
-    """Pairs of clips that are alike in anything, the later clip first, in order."""
+    """Pairs of clips that share anything, the later clip first, in order."""
     read = lru_cache(maxsize=4 * BLOCK)(lambda number: Prints.from_text(prints[number]))
     numbers = {source_id: n for n, source_id in enumerate(dict.fromkeys(clip["source_id"] for clip in clips))}
     sources = np.array([numbers[clip["source_id"]] for clip in clips], np.int32)
@@ -141,7 +143,7 @@ def _alike(
                     continue
                 like = likeness(read(number), read(other), filter_.max_bits)
                 what = filter_.what(like)
-                if what:
+                if what or like.both:
                     yield Alike(number, other, like, what)
             bar.advance(len(block), clips[block[-1]]["clip_id"])
 

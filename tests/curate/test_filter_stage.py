@@ -8,12 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from avbench import media
 from avbench.curate import filter as stage
 from avbench.curate.filter import filter_clips
 from avbench.errors import EnvironmentFault, UserError
 from avbench.recipe import FilterSpec
-from avbench.workspace import Workspace
+from avbench.workspace import Workspace, read_json
 from tests.curate.clip_folder import tree, write_segment_record, write_source
+from tests.filters import film
 
 SOURCES = ["alpha", "beta", "gone"]
 SPECS = [
@@ -173,6 +175,110 @@ def test_no_filters_keep_everything_and_a_wrong_filter_stops_before_any_work(ws:
     assert len(pd.read_parquet(ws.kept)) == 5
     with pytest.raises(UserError, match="no filter called 'silense'"):
         filter_clips(ws, SOURCES, [FilterSpec(name="silense")])
+
+
+def stricter(max_ratio: float, *more: FilterSpec) -> list[FilterSpec]:
+    return [SPECS[0], FilterSpec.model_validate({"name": "silence", "max_ratio": max_ratio}), *more]
+
+
+def test_another_threshold_decodes_nothing_and_ends_with_the_bytes_of_a_first_run(ws: Workspace) -> None:
+    first = Workspace(ws.root.with_name("first"))
+    shutil.copytree(ws.root, first.root)
+    filter_clips(first, SOURCES, stricter(1.0))
+
+    filter_clips(ws, SOURCES, SPECS)
+    shutil.rmtree(ws.clips)
+    summary = filter_clips(ws, SOURCES, stricter(1.0))
+    assert (summary.done, summary.failed, list(summary.dropped)) == (5, {}, ["alpha_0001"])
+    assert outputs(ws) == outputs(first)
+
+
+def test_another_way_of_measuring_or_a_new_filter_decodes_again(ws: Workspace) -> None:
+    filter_clips(ws, SOURCES, SPECS)
+    shutil.rmtree(ws.clips)
+    louder = FilterSpec.model_validate({"name": "silence", "level_dbfs": -40.0})
+    assert len(filter_clips(ws, SOURCES, [louder]).failed) == 5
+    assert len(filter_clips(ws, SOURCES, [*SPECS, FilterSpec(name="black")]).failed) == 5
+
+
+DUPLICATE = FilterSpec(name="duplicate")
+
+
+def write_film(path: Path, seed: int, start_s: float, *, volume: float = 1.0) -> None:
+    video, audio = film.film(seed, start_s, 6)
+    media.encode(path, video, film.FPS, volume * audio, film.RATE, audio_codec="flac")
+
+
+def repeated(ws: Workspace) -> list[str]:
+    """A source "again" whose clips are those of beta, and one "own" whose clips are new."""
+    write_source(ws, "again", 2)
+    write_source(ws, "own", 1)
+    for number in range(2):
+        write_film(ws.clips / f"beta_{number:04d}.mp4", 3, 16 * number)
+        write_film(ws.clips / f"again_{number:04d}.mp4", 3, 16 * number, volume=0.3)
+    write_film(ws.clips / "own_0000.mp4", 4, 0)
+    return ["beta", "again", "own"]
+
+
+def test_clips_that_repeat_another_source_are_dropped_and_their_sources_share_a_group(ws: Workspace) -> None:
+    sources = repeated(ws)
+    summary = filter_clips(ws, sources, [*SPECS, DUPLICATE])
+    assert list(summary.dropped) == ["again_0000", "again_0001"]
+    kept = pd.read_parquet(ws.kept)
+    assert list(kept["clip_id"]) == ["beta_0000", "beta_0001", "own_0000"]
+    assert list(kept["filter_duplicate"]) == [0, 0, 0]
+    drops = pd.read_parquet(ws.dropped)
+    assert list(drops["filter"]) == ["duplicate", "duplicate"]
+    assert (drops["value"] > 0.8).all()
+    assert drops["reason"][0].startswith("repeats picture and sound of beta_0000 for ")
+    assert read_json(ws.kept.with_name("groups.json")) == {"again": "beta", "beta": "beta"}
+    alike = pd.read_parquet(ws.kept.with_name("alike.parquet"))
+    assert (alike["clip_id"][0], alike["other_clip_id"][0]) == ("again_0000", "beta_0000")
+    assert (ws.clips / "again_0000.mp4").exists(), "a dropped clip can still be looked at"
+
+
+def test_the_order_of_the_sources_decides_which_upload_stays(ws: Workspace) -> None:
+    repeated(ws)
+    assert list(filter_clips(ws, ["again", "beta"], [DUPLICATE]).dropped) == ["beta_0000", "beta_0001"]
+    assert read_json(ws.kept.with_name("groups.json")) == {"again": "again", "beta": "again"}
+
+
+def test_a_clip_that_another_filter_drops_is_no_reason_to_drop_its_copy(ws: Workspace) -> None:
+    sources = repeated(ws)
+    hush = FilterSpec.model_validate({"name": "loudness", "min_lufs": -120.0})
+    loud = FilterSpec.model_validate({"name": "loudness", "min_lufs": -27.0})
+    values = [filter_clips(ws, [name], [hush]) and pd.read_parquet(ws.kept)["filter_loudness"][0] for name in sources]
+    assert values[0] > -27 > values[1], values
+    # the quiet upload comes first and is dropped for it: the loud one stays
+    summary = filter_clips(ws, ["again", "beta"], [loud, DUPLICATE])
+    assert list(summary.dropped) == ["again_0000", "again_0001"]
+    assert all("LUFS" in reason for reason in summary.dropped.values())
+    assert not ws.kept.with_name("groups.json").exists()
+
+
+def test_another_duplicate_threshold_decodes_nothing_and_a_recipe_without_it_clears_its_files(ws: Workspace) -> None:
+    sources = repeated(ws)
+    filter_clips(ws, sources, [DUPLICATE])
+    before = outputs(ws)
+    shutil.rmtree(ws.clips)
+    lenient = FilterSpec.model_validate({"name": "duplicate", "max_share": 1.0, "min_views": 100})
+    summary = filter_clips(ws, sources, [lenient])
+    assert (summary.done, summary.already, summary.dropped, summary.failed) == (0, 5, {}, {})
+    assert not ws.kept.with_name("groups.json").exists()
+    assert (pd.read_parquet(ws.kept)["filter_duplicate"] > 0.8).sum() == 2
+    filter_clips(ws, sources, [DUPLICATE])
+    assert outputs(ws) == before
+    filter_clips(ws, sources, [])
+    assert not ws.kept.with_name("alike.parquet").exists()
+    assert not ws.kept.with_name("groups.json").exists()
+
+
+def test_judging_alone_writes_records_and_no_tables(ws: Workspace) -> None:
+    summary = stage.judge(ws, SOURCES, SPECS)
+    assert (summary.done, summary.already) == (5, 0)
+    assert not ws.kept.exists()
+    assert not ws.kept.with_name("filter.json").exists()
+    assert filter_clips(ws, SOURCES, SPECS).already == 5
 
 
 @pytest.mark.slow
