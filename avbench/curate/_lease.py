@@ -76,6 +76,14 @@ def holders(folder: Path) -> list[Holder]:
     return sorted(found, key=lambda who: who.begun_epoch_s)
 
 
+def clear(ws: Workspace) -> None:
+    """Remove the files of holders that are gone. For whoever has found that nobody is left."""
+    for folder in (running_folder(ws), source_path(ws, "any").parent):
+        for path in folder.glob("*.json"):
+            if holder(path) is None:
+                path.unlink(missing_ok=True)
+
+
 @contextmanager
 def hold(path: Path, what: str) -> Iterator[bool]:
     """Try to take a lease for the length of the block; yields whether it was free."""

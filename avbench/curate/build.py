@@ -130,6 +130,7 @@ class Build:
             me.unlink(missing_ok=True)
             held.enter_context(_lease.hold(me, f"worker {share}" if share else "build"))
             if share is None:
+                _lease.clear(self.workspace)
                 _sweep(root / "work")
             workspace.write_json(saved, recipe)
             if share:

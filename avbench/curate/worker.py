@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -84,7 +83,6 @@ def run(
     Raises:
         EnvironmentFault: The run cannot go on.
     """
-    start = time.monotonic()
     done = _Done(ws)
     mine = []
     for source in sources:
@@ -103,7 +101,7 @@ def run(
         return [source for source in some if source.source_id in back]
 
     _sites.rounds(ws, mine, ask, wait_s=wait_s, reporter=reporter)
-    return done.summaries(time.monotonic() - start)
+    return done.summaries()
 
 
 class _Done:
@@ -128,11 +126,10 @@ class _Done:
         record = self.ws.record("download", outcome.item_id)
         return bool(outcome.value and record and record.get("kind") == "site")
 
-    def summaries(self, seconds: float) -> list[StageSummary]:
-        """One per stage; wall time stands with the first, since a worker takes its sources through all at once."""
+    def summaries(self) -> list[StageSummary]:
+        """One per stage; its seconds are those of all processes together."""
         fetched = self.total["download"]
         fetched.failed |= self.lasting
-        fetched.seconds = seconds
         if self.lasting:
             told = f"{len(self.lasting)} were found to be gone for good by an earlier run and not asked for again"
             fetched.notes.append(told)
@@ -164,6 +161,7 @@ def _add(total: StageSummary, part: StageSummary) -> None:
     total.already += part.already
     total.dropped |= part.dropped
     total.failed |= part.failed
+    total.seconds += part.seconds
 
 
 def _id(source: Source) -> str:

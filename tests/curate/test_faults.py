@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock, Timeout
-from servers import FileServer
+from servers import FileServer, HubServer
 
 from avbench import media
 from avbench.curate import _sites, download as stage, source_table, status, web
@@ -209,6 +209,22 @@ def test_youtube_without_a_runtime_stops_before_the_first_request(
     with pytest.raises(EnvironmentFault, match="needs a JavaScript runtime"):
         download(ws, sources, QUICK)
     assert ws.record("download", "a") is None
+
+
+def test_a_repository_that_wants_a_signed_in_user_is_asked_once_and_others_go_on(
+    ws: Workspace, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HubServer({"owner/open": small}, gated=("owner/gated",)) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        names = {"a": "gated", "b": "gated", "c": "open"}
+        sources = [Source(k, f"hf://datasets/owner/{repo}@{hub.commit}/film.mp4") for k, repo in names.items()]
+        summary = download(ws, sources, QUICK)
+        asked = [line for line in hub.requests if "owner/gated" in line]
+    assert kinds(ws) == {"a": "site", "b": "site", "c": "done"}
+    assert "hf auth login" in summary.failed["a"]
+    assert summary.failed["b"].startswith("not asked for")
+    assert len(asked) == 1
+    assert status.Survey(ws).look().pauses[0].site == "hub owner/gated"
 
 
 def test_secrets_of_an_address_reach_neither_message_nor_ledger(ws: Workspace, server: FileServer) -> None:

@@ -161,6 +161,18 @@ def test_a_lease_whose_holder_died_or_fell_silent_is_free(tmp_path: Path) -> Non
         path.unlink(missing_ok=True)
 
 
+def test_what_dead_holders_left_is_cleared_by_the_next_command(folder: Path, tmp_path: Path) -> None:
+    build = opened(folder, tmp_path)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = [_lease.running_folder(build.workspace) / "x.json", _lease.source_path(build.workspace, "s1")]
+    for path in left:
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(asdict(Holder(platform.node(), dead.pid, "x", 0.0, "t"))))
+    with build.lock():
+        assert not any(path.exists() for path in left)
+
+
 def test_a_living_holder_keeps_its_lease_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_lease, "BEAT_S", 0.01)
     path = tmp_path / "s.json"
