@@ -133,3 +133,29 @@ def test_the_order_of_an_epoch_is_drawn_once(loader: WindowLoader) -> None:
         loader.batch(step, 5)
     assert loading._order.cache_info().misses == 10
     assert loading._order.cache_info().hits == 40
+
+
+def test_batches_are_pinned_when_asked_for(loader: WindowLoader, monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[tuple[str, ...]] = []
+
+    def pin(batch: Batch) -> Batch:
+        pinned.append(batch.ids)
+        return batch
+
+    monkeypatch.setattr(Batch, "pin_memory", pin)
+    for wanted in (False, True):
+        with Prefetcher(loader.batch, ahead=0, pin=wanted) as batches:
+            ids = batches(3, 2).ids
+        assert pinned == [ids] * wanted
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_pinned_batches_hold_the_same_windows(loader: WindowLoader) -> None:
+    with Prefetcher(loader.batch, pin=True) as batches:
+        batch = batches(0, 4)
+    assert batch.video.is_pinned()
+    assert batch.audio.is_pinned()
+    assert same(batch, loader.batch(0, 4))
+    stream = DataLoader(WindowStream(loader, 4), batch_size=None, pin_memory=True)
+    assert next(iter(stream)).video.is_pinned()
