@@ -22,7 +22,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 from pyarrow import parquet
 
-from avbench.curate import _pack, _release, _splits, manifest as manifests, tombstones
+from avbench.curate import _lease, _pack, _release, _splits, manifest as manifests, tombstones
 from avbench.curate._pack import ShardRecord
 from avbench.curate._tar import TarWriter, member_bytes
 from avbench.curate.tombstones import Hole, Mark, Tombstone
@@ -91,6 +91,8 @@ def takedown(
     except Timeout as error:
         raise UserError(f"{root}: another avbench works in this folder; wait for it") from error
     try:
+        if _lease.holders(_lease.running_folder(ws)):
+            raise UserError(f"{root}: workers of a build are busy in this folder; wait for them")
         _release.recover(ws)
         known = _Known.of(ws, manifest)
         source_ids = sorted({known.resolve(name) for name in names})
