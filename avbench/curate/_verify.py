@@ -26,7 +26,7 @@ _MAX_OFFSET_S = 0.001
 _NEIGHBOUR_DB = 1.0
 """The first picture is coded by itself: one of another moment is nearer to it by chance only, by less than this."""
 
-_MIN_MATCH = 0.7
+_MIN_MATCH = 0.5
 _BEST_PSNR_DB = 99.0
 
 
@@ -244,17 +244,19 @@ def _check_sound(found: ReadBack, name: str, recipe: SegmentRecipe, source: Path
                 f"{name}: its sound is not the source's at {start_s:.3f} s: loudest part "
                 f"{_dbfs(lag.clip_rms)} in the clip, {_dbfs(lag.source_rms)} in the source"
             )
+        if lag.silent:
+            continue
+        if lag.match < _MIN_MATCH:
+            raise MediaError(
+                f"{name}: its sound is not the source's at {start_s:.3f} s: correlation {lag.match:.2f} at best, at "
+                f"least {_MIN_MATCH:g} needed"
+            )
         if lag.lag_s is None:
             continue
         if abs(lag.lag_s) >= 0.5 / recipe.fps:
             raise MediaError(
                 f"{name}: its sound is {lag.lag_s * 1000:+.2f} ms late against the source at {start_s:.3f} s, "
                 f"less than half a frame ({500 / recipe.fps:.2f} ms) is needed"
-            )
-        if lag.match < _MIN_MATCH:
-            raise MediaError(
-                f"{name}: its sound is not the source's at {start_s:.3f} s: correlation {lag.match:.2f}, at least "
-                f"{_MIN_MATCH:g} needed"
             )
         lags.append(lag.lag_s)
     return max(lags, key=abs, default=None)
