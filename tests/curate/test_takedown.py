@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import random
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from avbench.curate import _release, takedown as takedowns, tombstones
 from avbench.curate.filter import filter_clips
 from avbench.curate.shard import shard
 from avbench.curate.takedown import takedown
+from avbench.curate.verify import verify
 from avbench.dataset import dataset_card, load_index
 from avbench.errors import UserError
 from avbench.recipe import DatasetRecipe
@@ -249,3 +254,42 @@ def test_joined_groups_and_inspection_pages_forget_it(ws: Workspace) -> None:
 )
 def test_the_version_rises_by_one_patch_per_removal(version: str, generation: int, expected: str) -> None:
     assert tombstones.bumped(version, generation) == expected
+
+
+@pytest.mark.slow
+def test_kill_nine_at_any_moment_ends_with_the_same_bytes(ws: Workspace, tmp_path: Path) -> None:
+    program = """
+import datetime, sys
+from pathlib import Path
+from avbench.curate.takedown import takedown
+print("ready", flush=True)
+takedown(Path(sys.argv[1]), ["delta"], reason="r", date=datetime.date(2026, 3, 4))
+"""
+
+    def start(root: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", program, str(root)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    whole = tmp_path / "whole"
+    shutil.copytree(ws.root, whole)
+    begun = time.monotonic()
+    assert start(whole).wait() == 0
+    seconds = time.monotonic() - begun
+    rng = random.Random(0)
+    for number in range(3):
+        root = tmp_path / f"killed{number}"
+        shutil.copytree(ws.root, root)
+        process = start(root)
+        time.sleep(rng.random() * seconds * 0.5)
+        process.kill()
+        process.wait()
+        assert (
+            len(load_index(root)) in (8, 10) if (root / "shards").exists() else (root / "work" / "shards.old").exists()
+        )
+        takedown(root, ["delta"], reason="r", date=DAY)
+        assert tree(root / "shards") == tree(whole / "shards")
+        assert mentions(Workspace(root), "delta") == []
+        assert verify(root).checked == verify(whole).checked
