@@ -111,7 +111,7 @@ def rounds(
     *,
     wait_s: float,
     reporter: Reporter,
-) -> None:
+) -> list[str]:
     """Ask for all sources, then again for those of paused sites whose pause has passed.
 
     Args:
@@ -121,6 +121,9 @@ def rounds(
         wait_s: How long to wait for pauses, seconds in all. With 0 a site is asked a second time only if its pause
             passed while the others were fetched.
         reporter: Hears of each wait.
+
+    Returns:
+        What a person should know of those that are still kept back, in at most one sentence.
     """
     back, last = ask(sources), time.monotonic() + wait_s
     while back:
@@ -133,7 +136,7 @@ def rounds(
         if not ready:
             left_s = max(0.0, min(until.values()) - time.time())
             if time.monotonic() + left_s > last:
-                return
+                break
             reporter.note(
                 f"waiting {left_s / 60:.0f} min for {', '.join(sorted(until))}; Ctrl-C leaves the rest for later"
             )
@@ -142,7 +145,8 @@ def rounds(
         waiting = [source for source in back if source not in ready]
         back = waiting + ask(ready)
         if wait_s <= 0:
-            return
+            break
+    return [f"{len(back)} were kept back by their site; run again later, or with --wait MINUTES"] if back else []
 
 
 def _read(path: Path) -> Pause | None:

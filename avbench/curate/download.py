@@ -116,8 +116,7 @@ def download(
             lasting += 1
         else:
             pending.append(source)
-    if lasting:
-        summary.notes.append(f"{lasting} were found to be gone for good by an earlier run and not asked for again")
+    summary.notes += lasting_note(lasting)
     _check_tools(pending)
     relay = _Relay(reporter)
 
@@ -138,7 +137,7 @@ def download(
                 back.append(by_id[outcome.item_id])
         return back
 
-    _sites.rounds(ws, pending, ask, wait_s=wait_s, reporter=reporter)
+    summary.notes += _sites.rounds(ws, pending, ask, wait_s=wait_s, reporter=reporter)
     summary.seconds = time.monotonic() - start
     return summary
 
@@ -164,6 +163,12 @@ def params(source: Source, recipe: DownloadRecipe) -> str:
         stat = Path(source.url).stat()
         what["stat"] = [stat.st_size, stat.st_mtime_ns]
     return recipes.sha256(what)
+
+
+def lasting_note(count: int) -> list[str]:
+    """What a person should know of sources that were not asked for, in at most one sentence."""
+    told = "were found to be gone for good by an earlier run and not asked for; avbench retry --permanent asks again"
+    return [f"{count} {told}"] if count else []
 
 
 def _source_id(source: Source) -> str:

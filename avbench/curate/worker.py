@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from avbench import parallel
 from avbench.curate import _lease, _sites
-from avbench.curate.download import download, lasting_failure
+from avbench.curate.download import download, lasting_failure, lasting_note
 from avbench.curate.filter import judge
 from avbench.curate.segment import segment
 from avbench.errors import UserError
@@ -100,8 +100,10 @@ def run(
         back = {outcome.item_id for outcome in outcomes if done.enter(outcome)}
         return [source for source in some if source.source_id in back]
 
-    _sites.rounds(ws, mine, ask, wait_s=wait_s, reporter=reporter)
-    return done.summaries()
+    kept_back = _sites.rounds(ws, mine, ask, wait_s=wait_s, reporter=reporter)
+    summaries = done.summaries()
+    summaries[0].notes += kept_back
+    return summaries
 
 
 class _Done:
@@ -130,9 +132,7 @@ class _Done:
         """One per stage; its seconds are those of all processes together."""
         fetched = self.total["download"]
         fetched.failed |= self.lasting
-        if self.lasting:
-            told = f"{len(self.lasting)} were found to be gone for good by an earlier run and not asked for again"
-            fetched.notes.append(told)
+        fetched.notes += lasting_note(len(self.lasting))
         if self.held:
             fetched.notes.append(f"{self.held} are in the hands of another worker and were left to it")
         return list(self.total.values())
