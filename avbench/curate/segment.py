@@ -255,7 +255,7 @@ def _clip(
     if t0 is None or check is None:
         with publish(path) as temporary:
             t0 = media.cut(job.path, temporary, start_s, recipe, note=note)
-            check = verify(temporary, recipe, job.path, t0, frame_starts_s)
+            check = verify(temporary, recipe, job.path, t0, frame_starts_s, name=path.name)
     return Clip(
         clip_id=clip_id,
         source_id=job.source_id,
