@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from avbench.inspection import choose
@@ -56,6 +58,17 @@ def test_every_drop_has_a_place_and_only_the_nearest_are_drawn(monkeypatch: pyte
     assert names(reason.listed) == ["c3", "c4", "c5", "c6"]
     assert (reason.more, reason.total) == (2, 9)
     assert reason.text == "loudness # LUFS, under #"
+
+
+def test_drops_for_several_reasons_share_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "MAX_DRAWN", 4)
+    monkeypatch.setattr(choose, "MAX_LISTED", 2)
+    clips = [judged(f"c{k}", -51.0 - k) for k in range(3)]
+    verdict = Verdict("loudness", False, -90.0, "no sound at all")
+    clips += [replace(clip, verdicts={"loudness": verdict}) for clip in (judged("x", -1), judged("y", -1))]
+    often, rarely = choose.judgement(LOUD, clips, 1).reasons
+    assert (len(often.drawn), len(often.listed), often.more) == (3, 0, 0)
+    assert (len(rarely.drawn), len(rarely.listed), rarely.more) == (1, 1, 0)
 
 
 def test_clips_that_are_all_the_same_are_not_examples_of_a_threshold() -> None:

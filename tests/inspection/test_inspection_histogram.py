@@ -45,6 +45,16 @@ def test_both_bounds_are_drawn_and_both_sides_shaded() -> None:
     assert high["x"] == lines(drawing)[1]
 
 
+def test_a_value_on_an_edge_begins_a_bar_and_one_below_it_does_not() -> None:
+    scale = histogram.axis([0.0, 5.0])
+    assert scale.step == pytest.approx(0.1)
+    for number in range(1, scale.bins - 1):
+        edge = scale.edge(number)
+        assert edge == pytest.approx(0.1 * number, abs=1e-12)
+        assert scale.count([edge])[number] == 1
+        assert scale.count([edge - 0.001])[number - 1] == 1
+
+
 def test_layers_stand_on_each_other_and_the_tallest_fills_the_height() -> None:
     scale = histogram.axis([0.0, 1.0])
     layers = [Layer("kept", "kept", [0.0] * 6 + [1.0]), Layer("dropped", "dropped", [0.0] * 2)]
