@@ -126,7 +126,7 @@ def test_killed_in_the_middle_the_same_command_ends_with_the_same_bytes(
 ) -> None:
     unbroken = Workspace(ws.root.with_name("unbroken"))
     shutil.copytree(ws.root, unbroken.root)
-    filter_clips(unbroken, SOURCES, SPECS)
+    filter_clips(unbroken, SOURCES, [*SPECS, DUPLICATE])
 
     judge = stage._judge_clip
 
@@ -138,9 +138,9 @@ def test_killed_in_the_middle_the_same_command_ends_with_the_same_bytes(
     with monkeypatch.context() as patch:
         patch.setattr(stage, "_judge_clip", killed)
         with pytest.raises(KeyboardInterrupt):
-            filter_clips(ws, SOURCES, SPECS)
+            filter_clips(ws, SOURCES, [*SPECS, DUPLICATE])
     assert not ws.kept.exists()
-    summary = filter_clips(ws, SOURCES, SPECS)
+    summary = filter_clips(ws, SOURCES, [*SPECS, DUPLICATE])
     assert (summary.done, summary.already) == (2, 3)
     assert outputs(ws) == outputs(unbroken)
 
@@ -285,6 +285,6 @@ def test_judging_alone_writes_records_and_no_tables(ws: Workspace) -> None:
 def test_two_workers_give_the_same_bytes(ws: Workspace) -> None:
     other = Workspace(ws.root.with_name("other"))
     shutil.copytree(ws.root, other.root)
-    filter_clips(ws, SOURCES, SPECS)
-    filter_clips(other, SOURCES, SPECS, workers=2)
+    filter_clips(ws, SOURCES, [*SPECS, DUPLICATE])
+    filter_clips(other, SOURCES, [*SPECS, DUPLICATE], workers=2)
     assert outputs(ws) == outputs(other)
