@@ -16,7 +16,7 @@ def inspect(
     other: Annotated[str | None, typer.Argument(help="A second dataset, shown beside the first.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the page. Default: DATASET/inspect, or DATASET/inspect-OTHER for two."),
+        typer.Option(help="Folder of the page. Default: DATASET/inspect, or DATASET/inspect/beside-OTHER for two."),
     ] = None,
     examples: Annotated[int, typer.Option(min=0, help="Clips shown on each side of each threshold.")] = 6,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: the cores of this machine.")] = None,

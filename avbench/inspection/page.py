@@ -85,7 +85,7 @@ def write_page(
 
     Args:
         names: One or two datasets: folders, or names below ``datasets/``.
-        out: Folder of the page. Default: ``inspect`` in the first dataset's folder, ``inspect-OTHER`` for two.
+        out: Folder of the page. Default: ``inspect`` in the first dataset's folder, ``inspect/beside-OTHER`` for two.
         examples: Clips on each side of each threshold, and kept clips drawn at random.
         workers: Processes that draw clips.
         reporter: Progress.
@@ -96,7 +96,9 @@ def write_page(
     """
     datasets = [reading.read(name) for name in names]
     if out is None:
-        out = datasets[0].root / "-".join(["inspect", *(other.root.resolve().name for other in datasets[1:])])
+        # two datasets too stay below inspect/: a takedown removes that folder, whatever pages are in it
+        beside = [f"beside-{other.root.resolve().name}" for other in datasets[1:]]
+        out = Path(datasets[0].root, "inspect", *beside)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; give the page a folder with --out")
     sections = [Section.of(facts, datasets, examples) for facts in _filters(datasets)]

@@ -96,7 +96,7 @@ def test_two_datasets_stand_side_by_side_with_their_distributions_over_each_othe
     write_json(other / "shards" / "DATASET.json", {**card, "name": "games"})
     (other / "work" / "clips" / "beta_0000.mp4").unlink()
     written = write_page([str(dataset), str(other)])
-    assert written.path == dataset / "inspect-other" / "index.html"
+    assert written.path == dataset / "inspect" / "beside-other" / "index.html"
     tags = read(written.path)
     assert [len(re.findall("<img ", card)) for card in cards(written.path)].count(0) == 2  # of the second dataset
     assert [h["class"] for h in tags.all("h3") if h.get("class")].count("set-1") >= 5
