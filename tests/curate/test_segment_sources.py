@@ -128,6 +128,7 @@ def test_a_clip_shows_and_plays_the_same_moment_as_its_source(kind: str, tmp_pat
         assert sound_s - shown_s[0] == pytest.approx(0, abs=0.001)
 
 
+@pytest.mark.slow
 def test_a_screen_capture_with_vorbis_in_mp4_comes_out_exact(media_assets: Path, tmp_path: Path) -> None:
     ws = Workspace(tmp_path)
     add_source(ws, "a", media_assets / "ossia_graph_vfr_15s.mp4")
@@ -144,7 +145,7 @@ def test_real_recordings_of_awkward_make_come_out_exact(name: str, media_assets:
     """Theora with zero-length packets, picture that ends before its sound, MP3 at 16 kHz in mp4."""
     ws = Workspace(tmp_path)
     add_source(ws, "a", media_assets / name)
-    summary = segment(ws, ["a"], recipe(**{**SETTINGS, "stride_s": 5.0, "tail": "drop"}))
+    summary = segment(ws, ["a"], recipe(**{**SETTINGS, "stride_s": 20.0}))
     assert (summary.done, summary.failed) == (1, {})
     clips = ws.record("segment", "a")["clips"]  # type: ignore[index]
     assert {clip["verdict"] for clip in clips} == {"exact"}
