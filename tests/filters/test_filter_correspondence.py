@@ -74,6 +74,12 @@ def test_changes_and_clicks_at_the_same_times_correlate_fully_within_the_lag_and
     assert Filter(max_lag_s=0.3).measure(late) > 0.9
 
 
+def test_a_sound_counts_where_it_begins_not_while_it_lasts() -> None:
+    audio = np.zeros((1, 6 * RATE), np.float32)
+    audio[:, RATE : 5 * RATE] = noise(4, 0.3)
+    assert Filter().measure(signals(jumps([1.05]), audio)) > 0.9
+
+
 def test_a_still_picture_steady_sound_or_silence_is_no_evidence() -> None:
     video, audio = jumps(TIMES_S), clicks(TIMES_S)
     assert Filter().measure(signals(np.repeat(video[:1], 60, axis=0), audio)) == 0
