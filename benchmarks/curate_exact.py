@@ -112,6 +112,8 @@ def render(spec: dict[str, Any], folder: Path) -> Path:
     """Make the source with the ffmpeg command line: a moving test picture and noise that swells and fades."""
     path = folder / f"s{spec['number']:04d}.{spec['container']}"
     width, height = spec["width"] - spec["odd"], spec["height"] - spec["odd"]
+    if spec["interlaced"]:
+        height -= height % 4  # x264 takes fields of an even height only
     filters = [f"scale={width}:{height}"]
     if spec["vfr"]:
         filters.append("select='not(eq(mod(n*7,11),3))*not(eq(mod(n,5),2))'")
