@@ -117,6 +117,7 @@ def build_dataset(
         out_console.print(line, markup=False)
     if dry_run:
         return
+    build.check()
     if share is None:
         build_all(build, workers, wait)
         return

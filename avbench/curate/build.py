@@ -20,7 +20,7 @@ from avbench.curate.segment import segment
 from avbench.curate.shard import shard
 from avbench.curate.worker import Share
 from avbench.errors import UserError
-from avbench.filters._base import load as load_filters
+from avbench.filters._base import check_weights, load as load_filters
 from avbench.parallel import StageSummary
 from avbench.progress import SILENT, Reporter
 from avbench.recipe import DatasetRecipe
@@ -99,6 +99,14 @@ class Build:
             f"{cut.sample_rate_hz} Hz; filters: {', '.join(spec.name for spec in self.recipe.filters) or 'none'}",
             f"{size}; {work.free_bytes / GIGABYTE:.0f} GB free; {workers or parallel.default_workers()} workers",
         ]
+
+    def check(self) -> None:
+        """Find out before the first download what would stop the last stage.
+
+        Raises:
+            WeightsMissing: A filter needs weights that are not on this machine.
+        """
+        check_weights(load_filters(self.recipe.filters))
 
     @contextmanager
     def lock(self, share: Share | None = None) -> Iterator[None]:

@@ -13,7 +13,7 @@ from avbench import media
 from avbench.curate.build import Build, sync
 from avbench.curate.worker import Share
 from avbench.dataset import dataset_card, load_index
-from avbench.errors import UserError
+from avbench.errors import UserError, WeightsMissing
 from avbench.workspace import STAGES
 from tests.clips import RATE, clip
 from tests.servers import HubServer
@@ -109,6 +109,17 @@ def test_a_misspelt_threshold_is_found_before_anything_is_fetched(tmp_path: Path
     (tmp_path / "r.toml").write_text('[[filters]]\nname = "silence"\nmax_silence = 0.5\n')
     with pytest.raises(UserError, match="filter silence: unknown key 'max_silence'"):
         Build.open(one_source(tmp_path), out=tmp_path / "out", recipe=str(tmp_path / "r.toml"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_absent_weights_of_a_filter_are_found_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVBENCH_WEIGHTS", str(tmp_path / "empty"))
+    (tmp_path / "r.toml").write_text(RECIPE + '[[filters]]\nname = "aesthetic"\n')
+    build = Build.open(one_source(tmp_path), recipe=str(tmp_path / "r.toml"), out=tmp_path / "out")
+    with pytest.raises(WeightsMissing, match="are not on this machine"):
+        build.check()
     assert not (tmp_path / "out").exists()
 
 
