@@ -7,7 +7,7 @@ transport stream that begins at 1.4 s and a WebM whose Opus priming begins at -7
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,7 +34,8 @@ _FORMATS = (
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 
 # Where to begin decoding before the wanted time, seconds; a longer run-up is tried when a seek lands too late.
-_RUN_UPS_S = (1, 10, 60)
+RUN_UP_S = 1
+_RUN_UPS_S = (RUN_UP_S, 10, 60)
 # Sound decoded right after a seek is wrong until the codec has settled (MP3 bit reservoir, AAC overlap, Opus pre-roll).
 _SETTLE_S: dict[str, Fraction] = {"video": Fraction(0), "audio": Fraction(1, 4)}
 _MAX_DAMAGED_SHARE = 0.05
@@ -160,9 +161,9 @@ def frames_from(path: Path, kind: Kind, start: Fraction) -> Iterator[Timed]:
             target = None
         with open_tracks(path) as tracks:
             stream = tracks.stream(kind)
-            if target is not None and not _seek(tracks, stream, target):
+            if target is not None and not seek(tracks, stream, target):
                 continue
-            frames = _decode(tracks, stream)
+            frames = decoded(tracks, stream)
             if kind == "video":
                 frames = deinterlaced(frames)
             first = next(frames, None)
@@ -176,7 +177,8 @@ def frames_from(path: Path, kind: Kind, start: Fraction) -> Iterator[Timed]:
             return
 
 
-def _seek(tracks: Tracks, stream: Any, target: Fraction) -> bool:
+def seek(tracks: Tracks, stream: Any, target: Fraction) -> bool:
+    """Go to a key frame at or before ``target``, seconds from time zero; False where the file cannot."""
     try:
         tracks.container.seek(int((target + tracks.zero) / stream.time_base), stream=stream)
     except av.error.FFmpegError:
@@ -184,8 +186,14 @@ def _seek(tracks: Tracks, stream: Any, target: Fraction) -> bool:
     return True
 
 
-def _decode(tracks: Tracks, stream: Any) -> Iterator[Timed]:
-    """Decode packet by packet; a damaged packet is left out, a file full of them is an error."""
+def decoded(tracks: Tracks, stream: Any, spared: Collection[int] = ()) -> Iterator[Timed]:
+    """Decode packet by packet; a damaged packet is left out, a file full of them is an error.
+
+    Args:
+        tracks: An open file, at the place where decoding begins.
+        stream: Its stream.
+        spared: Stamps of packets that need no decoding where no other frame refers to theirs; may come all the same.
+    """
     if stream.type == "video":
         stream.codec_context.flags |= Flags.unaligned  # else the cropped columns on the left stay in the picture
         stream.thread_type = "AUTO"
@@ -195,6 +203,8 @@ def _decode(tracks: Tracks, stream: Any) -> Iterator[Timed]:
     for count, packet in enumerate(tracks.container.demux(stream), start=1):
         if packet.size == 0 and packet.pts is not None:
             continue  # a zero-length Theora packet repeats the picture; to the decoder it would mean "end of stream"
+        if spared:
+            stream.codec_context.skip_frame = "NONREF" if packet.pts in spared else "DEFAULT"
         try:
             frames = packet.decode()
         except av.error.FFmpegError:

@@ -7,7 +7,7 @@ first audio stream. They come from packets and frames, never from the duration a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, pairwise
@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench._media_audio import decode_audio, read_audio
-from avbench._media_open import Tracks, frames_from, open_tracks
+from avbench._media_open import Timed, Tracks, frames_from, open_tracks
 from avbench._media_planes import planes_of
 from avbench._media_readback import ReadBack, read_back
+from avbench._media_sparse import NotSparse, sparsely
 from avbench._media_stream import small_pictures
 from avbench._media_video import (
     Fit,
@@ -269,28 +270,47 @@ def cut(
         MediaError: No picture or no sound, damaged, or the source ends before the clip does.
         EnvironmentFault: The disk is full, or there is no ffmpeg.
     """
-    wanted = Fraction(start_s).limit_denominator(10**9)
+    wanted, fps = Fraction(start_s).limit_denominator(10**9), frame_rate(recipe.fps)
+    n_frames = round(recipe.clip_s * fps)
+    sparse = sparsely(source, wanted, fps, n_frames)
+    if sparse is not None:
+        try:
+            _encode_clip(source, dest, sparse.t0, sparse.frames, recipe, note)
+            return float(sparse.t0)
+        except NotSparse:
+            pass  # a file appears when it is complete, so nothing is there yet
     frames = at_or_after(frames_from(source, "video", wanted), wanted)
     first = next(frames, None)
     if first is None:
         raise MediaError(f"{source}: has no picture at or after {start_s:g} s")
-    t0, fps = first.start, frame_rate(recipe.fps)
+    _encode_clip(
+        source, dest, first.start, on_grid(source, chain([first], frames), first.start, fps, n_frames), recipe, note
+    )
+    return float(first.start)
+
+
+def _encode_clip(
+    source: Path,
+    dest: Path,
+    t0: Fraction,
+    shown: Iterator[Timed],
+    recipe: SegmentRecipe,
+    note: Mapping[str, str] | None,
+) -> None:
+    """Write the pictures ``shown`` and the sound from ``t0`` on."""
     sound = read_audio(source, t0, round(recipe.clip_s * recipe.sample_rate_hz), recipe.sample_rate_hz, recipe.channels)
-    shown = on_grid(source, chain([first], frames), t0, fps, round(recipe.clip_s * fps))
     planes = planes_of(shown, (recipe.width, recipe.height))
-    comment = json.dumps({**(note or {}), "start_s": float(t0)}, sort_keys=True)
     spec = Mp4(
         recipe.width,
         recipe.height,
-        fps,
+        frame_rate(recipe.fps),
         recipe.sample_rate_hz,
         recipe.crf,
         recipe.preset,
         recipe.audio_codec,
-        comment,
+        json.dumps({**(note or {}), "start_s": float(t0)}, sort_keys=True),
         recipe.video_codec,
         planes.layout,
         planes.matrix,
     )
     write_mp4(Path(dest), planes.pictures, sound, spec)
-    return float(t0)

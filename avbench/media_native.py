@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench._media_audio import _as_channels
-from avbench._media_open import Kind, Timed, Tracks, _decode, open_tracks
+from avbench._media_open import Kind, Timed, Tracks, decoded, open_tracks
 from avbench._media_video import quarter_turns
 from avbench.errors import MediaError
 
@@ -75,7 +75,7 @@ def native_samples(path: Path) -> tuple[NDArray[np.float32], int]:
 
 def _decoded(tracks: Tracks, kind: Kind) -> Iterator[Timed]:
     """Every decoded frame of a stream, at least one."""
-    frames = _decode(tracks, tracks.stream(kind))
+    frames = decoded(tracks, tracks.stream(kind))
     first = next(frames, None)
     if first is None:
         raise MediaError(f"{tracks.path}: none of its {kind} can be decoded")
