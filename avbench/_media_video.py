@@ -90,6 +90,39 @@ def decode_video(
     return np.stack(pictures)
 
 
+def decode_video_and_stills(
+    path: Path, picked: Collection[int], *, fps: float, size: tuple[int, int], fit: Fit = "letterbox"
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """In one decode: small pictures on a grid, and some of the file's own frames at their full size.
+
+    Args:
+        path: The file.
+        picked: Numbers of the file's own frames, as in `decode_video` without ``fps``.
+        fps: See `decode_video`.
+        size: (width, height) of the pictures on the grid.
+        fit: See `decode_video`.
+
+    Returns:
+        What `decode_video` gives with ``fps``, ``size`` and ``fit``, and what it gives with ``picked`` alone.
+
+    Raises:
+        MediaError: See `decode_video`.
+    """
+    small, full = Painter(size, fit), Painter(None)
+    stills: list[NDArray[np.uint8]] = []
+
+    def own_frames() -> Iterator[Timed]:
+        for number, timed in enumerate(at_or_after(frames_from(path, "video", Fraction(0)), Fraction(0))):
+            if number in picked:
+                stills.append(full.paint(timed).copy())
+            yield timed
+
+    pictures = [small.paint(timed) for timed in on_grid(path, own_frames(), Fraction(0), frame_rate(fps), None)]
+    if not pictures or len(stills) < len(set(picked)):
+        raise MediaError(f"{path}: only {len(stills)} of {len(set(picked))} wanted frames can be decoded")
+    return np.stack(pictures), np.stack(stills)
+
+
 def _only(path: Path, frames: Iterable[Timed], numbers: set[int]) -> Iterator[Timed]:
     """The frames of those numbers.
 

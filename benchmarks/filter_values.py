@@ -3,8 +3,7 @@
 ``python -m benchmarks.filter_values MEDIA_FOLDER [--clips 3] [--seconds 14]``
 
 Clips are cut from the beginning of each recording on, at the size of the concerts recipe. The cost is CPU time (all
-threads) of one clip of 34 s, the median over the repeats; decoding is what `ClipSignals.decode` takes, and the stills
-are decoded once more for the first filter that asks for them.
+threads) of one clip of 34 s, the median over the repeats; decoding is what `ClipSignals.decode` takes.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ class ClipSignals:
         fps: Rate of ``frames``.
         audio: float32 (C, L) in [-1, 1] at the clip's rate; shape (0, 0) without a sound stream.
         sample_rate_hz: Rate of ``audio``; 0 without a sound stream.
-        path: The file, for what is decoded only when a filter asks; None for signals without a file.
+        stills: `N_STILLS` pictures at the clip's own size, uint8 (N, height, width, 3), from the middles of equal parts
+            of the clip; a clip of fewer frames gives all of them.
     """
 
     width: int
@@ -46,7 +47,7 @@ class ClipSignals:
     fps: float
     audio: np.ndarray
     sample_rate_hz: int
-    path: Path | None = None
+    stills: np.ndarray
 
     @classmethod
     def decode(cls, path: Path) -> ClipSignals:
@@ -66,8 +67,9 @@ class ClipSignals:
             duration_s = min(duration_s, audio.shape[1] / rate)
         scale = min(1.0, FRAME_WIDTH / info.width)
         size = (round(info.width * scale), max(1, round(info.height * scale)))
-        frames = media.decode_video(path, fps=fps, size=size, fit="stretch")
-        return cls(info.width, info.height, duration_s, frames, fps, audio, rate, path)
+        picked = middles(info.n_frames)
+        frames, stills = media.decode_video_and_stills(path, picked, fps=fps, size=size, fit="stretch")
+        return cls(info.width, info.height, duration_s, frames, fps, audio, rate, stills)
 
     @cached_property
     def luma(self) -> np.ndarray:
@@ -85,15 +87,7 @@ class ClipSignals:
             return slice(0, 0), slice(0, 0)
         return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
-    @cached_property
-    def stills(self) -> np.ndarray:
-        """`N_STILLS` pictures at the clip's own size, uint8 (N, height, width, 3), from the middles of equal parts.
 
-        A second pass over the file, taken only when a filter asks for them; signals without a file give their frames.
-        A clip of fewer frames gives all of them.
-        """
-        count = len(self.frames) if self.path is None else media.probe(self.path).n_frames
-        picked = sorted({int((part + 0.5) * count / N_STILLS) for part in range(N_STILLS)})
-        if self.path is None:
-            return self.frames[picked]
-        return media.decode_video(self.path, picked=picked)
+def middles(n_frames: int) -> list[int]:
+    """Numbers of the frames in the middle of `N_STILLS` equal parts of a clip, each once."""
+    return sorted({int((part + 0.5) * n_frames / N_STILLS) for part in range(N_STILLS)})

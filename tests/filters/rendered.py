@@ -10,7 +10,7 @@ import torch
 
 from avbench.features._base import Embedding
 from avbench.filters import aesthetic, semantic
-from avbench.filters._signals import ClipSignals
+from avbench.filters._signals import ClipSignals, middles
 
 FPS, RATE = 10, 16000
 WIDTH, HEIGHT = 240, 180
@@ -159,4 +159,5 @@ def signals(
     video = moving(1) if video is None else video
     audio = noise(1) if audio is None else audio
     height, width = video.shape[1:3]
-    return ClipSignals(width, height, len(video) / fps, video, float(fps), audio.astype(np.float32), rate)
+    stills = video[middles(len(video))]
+    return ClipSignals(width, height, len(video) / fps, video, float(fps), audio.astype(np.float32), rate, stills)

@@ -10,7 +10,7 @@ import pytest
 
 from avbench import media
 from avbench.filters import blur, letterbox, motion
-from avbench.filters._signals import N_STILLS, ClipSignals
+from avbench.filters._signals import N_STILLS, ClipSignals, middles
 from avbench.recipe import SegmentRecipe
 from tests.filters.rendered import FPS, RATE, moving, noise, signals
 
@@ -101,19 +101,15 @@ def test_one_still_in_focus_does_not_save_a_blurred_clip() -> None:
     assert blur.Filter().measure(signals(video)) == 0
 
 
-def test_stills_have_the_clips_own_size_and_are_not_decoded_until_asked(
+def test_stills_have_the_clips_own_size_and_come_with_the_one_decode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     media.encode(tmp_path / "a.mp4", moving(4, width=320, height=180), FPS, noise(4), RATE)
+    decoded = media.decode_video(tmp_path / "a.mp4", picked=middles(40))
+    monkeypatch.setattr(media, "decode_video", None)
     clip = ClipSignals.decode(tmp_path / "a.mp4")
-    decoded: list[Path] = []
-    whole = media.decode_video
-    monkeypatch.setattr(media, "decode_video", lambda path, **options: decoded.append(path) or whole(path, **options))
-    motion.Filter().judge(clip)
-    assert not decoded
     assert clip.stills.shape == (N_STILLS, 180, 320, 3)
-    assert clip.stills is clip.stills
-    assert len(decoded) == 1
+    np.testing.assert_array_equal(clip.stills, decoded)
     # the square of frame k is where it was drawn at time k / 10: the middle frames of eight equal parts
     bright = [int(np.argmax(still[80, :, 0] > 180)) for still in clip.stills]
     np.testing.assert_allclose(bright, [7 * k % 280 for k in (2, 7, 12, 17, 22, 27, 32, 37)], atol=2)

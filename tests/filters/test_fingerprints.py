@@ -20,7 +20,7 @@ BITS = Filter().max_bits
 
 def signals(video: np.ndarray, audio: np.ndarray, *, rate: int = RATE) -> ClipSignals:
     height, width = video.shape[1:3]
-    return ClipSignals(width, height, len(video) / FPS, video, float(FPS), audio.astype(np.float32), rate)
+    return ClipSignals(width, height, len(video) / FPS, video, float(FPS), audio.astype(np.float32), rate, video[:1])
 
 
 def prints(video: np.ndarray, audio: np.ndarray, *, rate: int = RATE) -> Prints:

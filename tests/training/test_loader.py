@@ -11,7 +11,7 @@ import torch
 
 from avbench.errors import UserError
 from avbench.training.loader import WindowLoader, WindowSpec
-from tests.training.datasets import write_dataset
+from tests.training.rendered_sets import write_dataset
 
 WINDOW = WindowSpec(frames=16, fps=10, size=8, samples=25600, sample_rate_hz=16000)
 

@@ -15,7 +15,7 @@ from avbench.training import loader as loading
 from avbench.training.loader import WindowLoader, WindowSpec
 from avbench.training.prefetch import Prefetcher
 from avbench.training.stream import WindowStream
-from tests.training.datasets import write_dataset
+from tests.training.rendered_sets import write_dataset
 
 WINDOW = WindowSpec(frames=16, fps=10, size=8, samples=25600, sample_rate_hz=16000)
 
