@@ -48,8 +48,8 @@ def floor_db(crf: int) -> float:
     """Least agreement of brightness between a picture and its source, dB.
 
     Real recordings measured 37.5 dB and more at 640 x 360 and crf 20, 27.9 dB and more at 160 x 120, and 14.3 dB and
-    more at crf 51. Pictures of different recordings measured 7 dB in the median and 15 dB in 19 of 20 cases; a moment nearby
-    is told by the pictures beside it, which this floor cannot do.
+    more at crf 51. Pictures of different recordings measured 7 dB in the median and 15 dB in 19 of 20 cases. A moment
+    nearby is told by the pictures beside it, which this floor cannot do.
 
     Args:
         crf: Quality of the encoder.
