@@ -10,15 +10,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avbench._media_audio import decode_audio, read_audio
-from avbench._media_open import Timed, Tracks, frames_from, open_tracks
+from avbench._media_open import Timed, frames_from, open_tracks
+from avbench._media_packets import packet_values
 from avbench._media_planes import planes_of
 from avbench._media_readback import ReadBack, read_back
 from avbench._media_sparse import NotSparse, sparsely
@@ -135,13 +135,9 @@ def timeline(path: Path) -> tuple[MediaInfo, NDArray[np.float64]]:
     """
     path = Path(path)
     with open_tracks(path) as tracks:
-        packets = _packets(tracks)
+        values, starts_s = packet_values(tracks)
         has_video, has_audio = tracks.video is not None, tracks.audio is not None
-        values: dict[str, Any] = {"comment": tracks.container.metadata.get("comment", "")}
-        if has_video:
-            values |= _video_values(packets["video"], tracks.stream("video"))
-        if has_audio:
-            values |= _audio_values(packets["audio"], tracks.stream("audio"))
+        values["comment"] = tracks.container.metadata.get("comment", "")
     if has_video:
         first = next(frames_from(path, "video", Fraction(0)))
         values["width"], values["height"] = displayed_size(first)
@@ -151,64 +147,7 @@ def timeline(path: Path) -> tuple[MediaInfo, NDArray[np.float64]]:
         values["audio_start_s"] = float(first.start)
         values["sample_rate_hz"] = first.frame.sample_rate
         values["channels"] = first.frame.layout.nb_channels
-    starts = np.array([float(packet.start) for packet in packets["video"] if packet.size > 0])
-    return MediaInfo(path=path, has_video=has_video, has_audio=has_audio, **values), starts
-
-
-@dataclass(frozen=True)
-class _Packet:
-    start: Fraction
-    duration: Fraction
-    size: int
-
-
-def _packets(tracks: Tracks) -> dict[str, list[_Packet]]:
-    """Time, length and size of each packet that is played, by kind, in time order."""
-    found: dict[str, list[_Packet]] = {"video": [], "audio": []}
-    streams = [stream for stream in (tracks.video, tracks.audio) if stream is not None]
-    for packet in tracks.container.demux(*streams):
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is None or packet.is_discard:
-            continue
-        base = packet.time_base
-        item = _Packet(stamp * base - tracks.zero, (packet.duration or 0) * base, packet.size)
-        found[packet.stream.type].append(item)
-    for kind, items in found.items():
-        items.sort(key=lambda item: item.start)
-        if not items and getattr(tracks, kind) is not None:
-            raise MediaError(f"{tracks.path}: its {kind} stream is empty")
-    return found
-
-
-def _video_values(packets: list[_Packet], stream: Any) -> dict[str, Any]:
-    starts = [packet.start for packet in packets if packet.size > 0]
-    steps = [later - earlier for earlier, later in pairwise(starts)]
-    last = packets[-1]
-    typical = sorted(steps)[len(steps) // 2] if steps else last.duration
-    tick = Fraction(stream.time_base)
-    slack = max(tick * Fraction(3, 2), typical / 100)
-    return {
-        "fps": float(_average_rate(starts, tick, stream.average_rate) or (1 / typical if typical else 0)),
-        "is_vfr": any(abs(step - typical) > slack for step in steps),
-        "n_frames": len(starts),
-        "video_end_s": float(last.start + (last.duration or typical)),
-        "video_codec": stream.codec_context.codec.name,
-    }
-
-
-def _average_rate(starts: list[Fraction], tick: Fraction, claimed: Fraction | None) -> Fraction | None:
-    """Rate by the time stamps; the rate the file claims where the two differ by the rounding of its clock alone."""
-    span, steps = starts[-1] - starts[0], len(starts) - 1
-    if not span:
-        return None
-    if claimed and abs(steps / claimed - span) <= tick * Fraction(3, 2):
-        return claimed
-    return steps / span
-
-
-def _audio_values(packets: list[_Packet], stream: Any) -> dict[str, Any]:
-    end = max(packet.start + packet.duration for packet in packets)
-    return {"audio_end_s": float(end), "audio_codec": stream.codec_context.codec.name}
+    return MediaInfo(path=path, has_video=has_video, has_audio=has_audio, **values), starts_s
 
 
 def encode(
