@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from avbench.errors import UserError
 from avbench.filters._fingerprints import Likeness, Prints, expand, likeness
 from avbench.filters.duplicate import Filter
 from avbench.progress import SILENT, Reporter
@@ -34,6 +35,9 @@ CROWD = 400
 
 MAX_HITS = 2_000_000
 """Hits held at once: about 100 MB while they are sorted."""
+
+MAX_CLIPS = 1 << 20
+"""Clips that one comparison can tell apart: an entry of an index has 20 bits for its clip."""
 
 
 PAIRS_SCHEMA = pa.schema(
@@ -90,7 +94,15 @@ def compare(
 
     Returns:
         Verdicts, pairs and groups; the same for the same input.
+
+    Raises:
+        UserError: More than `MAX_CLIPS` clips.
     """
+    if len(clips) > MAX_CLIPS:
+        raise UserError(
+            f"filter duplicate: {len(clips):,} clips are more than the {MAX_CLIPS:,} that can be compared with each "
+            "other; divide the manifest into several datasets, or leave duplicate out of the recipe"
+        )
     result = Repeats()
     sources = list(dict.fromkeys(clip["source_id"] for clip in clips))
     joined = _Joined({clip["source_id"]: clip["group"] or clip["source_id"] for clip in clips}, sources)

@@ -9,6 +9,7 @@ import pytest
 
 from avbench.curate import _duplicates
 from avbench.curate._duplicates import compare
+from avbench.errors import UserError
 from avbench.filters._fingerprints import BINS, HASHES_PER_S, SECOND, Prints
 from avbench.filters.duplicate import Filter
 
@@ -160,6 +161,13 @@ def test_searching_in_small_parts_finds_the_same(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(_duplicates, "BLOCK", 5)
     monkeypatch.setattr(_duplicates, "MAX_HITS", 10)
     assert dataset.found() == whole
+
+
+def test_more_clips_than_an_index_can_tell_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_duplicates, "MAX_CLIPS", 1)
+    clips = [{"clip_id": f"{name}_0", "source_id": name, "group": "", "start_s": 0, "clip_s": 34} for name in "ab"]
+    with pytest.raises(UserError, match="2 clips are more than the 1 that can be compared.*divide the manifest"):
+        compare(Filter(), clips, [])
 
 
 def test_what_everybody_holds_is_no_reason_to_compare(monkeypatch: pytest.MonkeyPatch) -> None:
