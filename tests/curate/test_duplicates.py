@@ -166,7 +166,7 @@ def test_searching_in_small_parts_finds_the_same(monkeypatch: pytest.MonkeyPatch
 def test_more_clips_than_an_index_can_tell_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_duplicates, "MAX_CLIPS", 1)
     clips = [{"clip_id": f"{name}_0", "source_id": name, "group": "", "start_s": 0, "clip_s": 34} for name in "ab"]
-    with pytest.raises(UserError, match="2 clips are more than the 1 that can be compared.*divide the manifest"):
+    with pytest.raises(UserError, match=r"2 clips are more than the 1 that can be compared.*divide the manifest"):
         compare(Filter(), clips, [])
 
 
