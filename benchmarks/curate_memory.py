@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import re
-import resource
 import subprocess
 import tempfile
 import time
@@ -37,20 +35,16 @@ _MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What one stage took in a process of its own.
+class Peak:
+    """Highest resident memory of a stage in a process of its own.
 
     Attributes:
-        wall_s: Time.
-        cpu_s: Core-seconds, those of its own children included.
-        peak_bytes: Highest resident memory of the process.
-        child_peak_bytes: The highest that was seen of any child.
+        own_bytes: Of the process.
+        child_bytes: The highest that was seen of an ffmpeg that it ran.
     """
 
-    wall_s: float
-    cpu_s: float
-    peak_bytes: int
-    child_peak_bytes: int
+    own_bytes: int
+    child_bytes: int
 
 
 def main() -> None:
@@ -104,18 +98,18 @@ def memory_line(source: Path, hours: float, folder: Path, clips: int) -> str:
     if not count:
         raise SystemExit("the recipe concerts has no lead_s any more; put stride_s in elsewhere")
     recipe.write_text(apart)
-    peaks: dict[str, Spent] = {}
+    peaks: dict[str, Peak] = {}
     with FileServer(source.parent) as server:
         table.write_text(f"source_id,url\nfilm,{server.url(source.name)}\n")
         for stage in STAGES:
             peaks[stage] = in_child(str(table), out, str(recipe), stage)
-    cells = "".join(f" {peaks[stage].peak_bytes / _MIB:9.0f}" for stage in STAGES)
-    encoder = max(spent.child_peak_bytes for spent in peaks.values()) / _MIB
+    cells = "".join(f" {peaks[stage].own_bytes / _MIB:9.0f}" for stage in STAGES)
+    encoder = max(peak.child_bytes for peak in peaks.values()) / _MIB
     made = len(list((out / "work" / "clips").glob("*.mp4")))
     return f"{hours:6g} {source.stat().st_size / 1e6:6.0f} {made:6}{cells} {encoder:9.0f}"
 
 
-def in_child(table: str, out: Path, recipe: str, stage: str) -> Spent:
+def in_child(table: str, out: Path, recipe: str, stage: str) -> Peak:
     """Run one stage with one worker in a new process, and watch what it takes.
 
     Raises:
@@ -127,39 +121,34 @@ def in_child(table: str, out: Path, recipe: str, stage: str) -> Spent:
     child.start()
     seen = 0
     while child.is_alive():
-        seen = max([seen, *(_peak_bytes(pid) for pid in _children(child.pid or 0))])
+        seen = max([seen, *(peak_bytes(pid) for pid in _encoders(child.pid or 0))])
         child.join(0.02)
     if child.exitcode != 0 or not ours.poll():
         raise SystemExit(f"{stage} of {out} did not end well")
-    wall_s, cpu_s, peak, fault = ours.recv()
+    peak, fault = ours.recv()
     if fault:
         raise SystemExit(f"{stage} of {out}: {fault}")
-    return Spent(wall_s, cpu_s, peak, seen)
+    return Peak(peak, seen)
 
 
 def _run(table: str, out: Path, recipe: str, stage: str, told: Connection) -> None:
-    build = Build.open(table, out=out, recipe=recipe)
-    begun, cpu = time.perf_counter(), cpu_s()
-    summary = build.stage(stage, 1)
-    spent = time.perf_counter() - begun, cpu_s() - cpu
-    told.send((*spent, _peak_bytes(os.getpid()), str(summary.failed or "")))
+    summary = Build.open(table, out=out, recipe=recipe).stage(stage, 1)
+    told.send((peak_bytes(), str(summary.failed or "")))
 
 
-def cpu_s() -> float:
-    """Core-seconds of this process and of its children that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
-
-
-def _children(pid: int) -> list[int]:
+def _encoders(pid: int) -> list[int]:
+    """Children that run ffmpeg: between fork and exec a child still shows the memory of its parent."""
     found: list[int] = []
+    program = Path(media.ffmpeg_path()).resolve()
     with suppress(OSError):  # it has ended meanwhile
         for thread in Path(f"/proc/{pid}/task").iterdir():
-            found += map(int, (thread / "children").read_text().split())
+            children = (thread / "children").read_text().split()
+            found += [int(child) for child in children if Path(f"/proc/{child}/exe").resolve() == program]
     return found
 
 
-def _peak_bytes(pid: int) -> int:
+def peak_bytes(pid: int | str = "self") -> int:
+    """Highest resident memory of a process so far, the program itself included; 0 where it has ended."""
     # not ru_maxrss: that of a child begins with the memory of the process it was forked from
     with suppress(OSError):
         told = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
