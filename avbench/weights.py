@@ -12,6 +12,7 @@ import hashlib
 import http.client
 import os
 import pickle
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -137,11 +138,15 @@ def fetch(weight: Weight, reporter: Reporter = SILENT) -> Path:
     )
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, Tensor]:
     """Read named tensors (``.pt``, ``.pth``, ``.safetensors`` or ``.npz``) onto the CPU; no code in the file is run.
 
+    Args:
+        path: The file.
+        mapped: Leave what a ``.pt`` holds on the disk until it is used, for a file that is read once and not kept.
+
     Raises:
-        UserError: The file is not a plain table of tensors.
+        UserError: The file is not a plain table of tensors, or is cut off.
     """
     import numpy as np
     import safetensors.torch
@@ -154,15 +159,34 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             with np.load(path, allow_pickle=False) as arrays:
                 tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
+            mapped = mapped and zipfile.is_zipfile(path)  # older files of torch are no zip and cannot be mapped
+            tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such file") from error
     except (*_DAMAGED, safetensors.SafetensorError) as error:
-        reason = str(error).split("\n", 1)[0]
-        raise UserError(f"{path}: not a file of plain tensors ({reason}); fetch the weights again") from error
+        raise UserError(f"{path}: {_refusal(path, str(error))}") from error
+    if isinstance(tensors, dict) and "param_groups" in tensors:
+        raise UserError(f"{path}: not a network but the state of an optimizer; give the network's file beside it")
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise UserError(f"{path}: not a plain table of named tensors; give the network's state dict itself")
     return tensors
+
+
+def _refusal(path: Path, error: str) -> str:
+    """Why a file cannot be read, from the message of the library that tried."""
+    code = re.search(r"(?:GLOBAL|global) ([\w.]+)", error)
+    if code:
+        return (
+            f"not a file of plain tensors: reading it would run code ({code[1]}), which avbench never does; "
+            "save the tensors of the network alone, or take its .safetensors"
+        )
+    with open(path, "rb") as file:
+        zipped = file.read(4) == b"PK\x03\x04"
+    if (zipped and not zipfile.is_zipfile(path)) or re.search("unexpected EOF|incomplete metadata", error):
+        return f"not a whole file, it ends after {path.stat().st_size} bytes; copy or download it again"
+    # the library's own text on a refused pickle explains how to run the code in it
+    reason = "" if error.startswith("Weights only") else error.split("\n", 1)[0]
+    return f"not a file of plain tensors{f' ({reason})' if reason else ''}; fetch the weights again"
 
 
 def megabytes(size_bytes: int) -> str:

@@ -237,6 +237,36 @@ def test_code_in_a_weights_file_is_never_run(tmp_path: Path) -> None:
     assert not (tmp_path / "trace").exists()
 
 
+def test_the_refusal_names_the_code_and_never_tells_how_to_run_it(tmp_path: Path) -> None:
+    torch.save({"step": np.float64(3)}, tmp_path / "numpy.pt")
+    with pytest.raises(UserError, match=r"would run code \(numpy\.\S+scalar\), which avbench never does") as caught:
+        weights.read_tensors(tmp_path / "numpy.pt")
+    assert "weights_only" not in str(caught.value)
+    (tmp_path / "page.pt").write_text("<html>quota exceeded</html>")
+    with pytest.raises(UserError, match=r"page\.pt: not a file of plain tensors; fetch"):
+        weights.read_tensors(tmp_path / "page.pt")
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_file_that_is_cut_off_is_told_from_a_wrong_one(tmp_path: Path, mapped: bool) -> None:
+    state = {"a": torch.arange(1000.0)}
+    torch.save(state, tmp_path / "new.pt")
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    save_file(state, tmp_path / "state.safetensors")
+    for path in sorted(tmp_path.iterdir()):
+        assert torch.equal(weights.read_tensors(path, mapped=mapped)["a"], state["a"])
+        path.write_bytes(path.read_bytes()[:2000])
+        with pytest.raises(UserError, match=f"{path.name}: not a whole file, it ends after 2000 bytes"):
+            weights.read_tensors(path, mapped=mapped)
+
+
+def test_the_state_of_an_optimizer_is_refused_by_name(tmp_path: Path) -> None:
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))])
+    torch.save(optimizer.state_dict(), tmp_path / "opt000100.pt")
+    with pytest.raises(UserError, match=r"opt000100\.pt: not a network but the state of an optimizer"):
+        weights.read_tensors(tmp_path / "opt000100.pt")
+
+
 def test_what_is_no_table_of_tensors_is_refused(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(torch.nn.ReLU()), tmp_path / "script.pt")
     torch.save({"state_dict": {"a": torch.ones(1)}}, tmp_path / "nested.pt")
