@@ -12,9 +12,23 @@ from avbench.models import _channels_last as layers
 from avbench.models._coupled_blocks import Resample, zeroed
 
 
-def conv(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """3x3 convolution, zero 'same' padding: (N, H, W, C_in) -> (N, H, W, C_out)."""
-    return F.conv2d(x.permute(0, 3, 1, 2), layer.weight, layer.bias, padding=1).permute(0, 2, 3, 1)
+class Norm(nn.GroupNorm):
+    """GroupNorm of each picture (N, H, W, C), optionally followed by a scale and shift per picture (N, C)."""
+
+    def forward(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        """See `_channels_last.group_norm`."""
+        return layers.group_norm(x, self, scale, shift)
+
+
+class Conv(nn.Conv2d):
+    """3x3 convolution with zero 'same' padding: (N, H, W, C_in) -> (N, H, W, C_out)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve."""
+        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 def resample(x: Tensor, how: Resample) -> Tensor:
@@ -44,15 +58,13 @@ class ResBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.how: Resample = how
-        self.in_layers = nn.Sequential(
-            nn.GroupNorm(groups, in_channels), nn.SiLU(), nn.Conv2d(in_channels, out_channels, 3)
-        )
+        self.in_layers = nn.Sequential(Norm(groups, in_channels), nn.SiLU(), Conv(in_channels, out_channels))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, 2 * out_channels))
         self.out_layers = nn.Sequential(
-            nn.GroupNorm(groups, out_channels),
+            Norm(groups, out_channels),
             nn.SiLU(),
             nn.Dropout(dropout),
-            zeroed(nn.Conv2d(out_channels, out_channels, 3)),
+            zeroed(Conv(out_channels, out_channels)),
         )
         same = in_channels == out_channels
         self.skip_connection = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
@@ -60,10 +72,10 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """Transform pictures (N, H, W, C_in) given the time embedding ``emb`` (N, E)."""
         norm, act, first = self.in_layers
-        h = conv(first, resample(act(layers.group_norm(x, norm)), self.how))
+        h = first(resample(act(norm(x)), self.how))
         scale, shift = self.emb_layers(emb).chunk(2, -1)
         norm, act, drop, second = self.out_layers
-        h = conv(second, drop(act(layers.group_norm(h, norm, scale, shift))))
+        h = second(drop(act(norm(h, scale, shift))))
         x = resample(x, self.how)
         if isinstance(self.skip_connection, nn.Conv2d):
             x = layers.pointwise(self.skip_connection, x)
@@ -79,12 +91,12 @@ class Attention(nn.Module):
     def __init__(self, channels: int, heads: int, groups: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.GroupNorm(groups, channels)
+        self.norm = Norm(groups, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = zeroed(nn.Conv1d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, C) -> (N, H, W, C)."""
-        tokens = layers.pointwise(self.qkv, layers.group_norm(x, self.norm)).flatten(1, 2)
+        tokens = layers.pointwise(self.qkv, self.norm(x)).flatten(1, 2)
         q, k, v = (part.flatten(2) for part in tokens.unflatten(-1, (self.heads, 3, -1)).unbind(-2))
         return x + layers.pointwise(self.proj_out, layers.attention(q, k, v, self.heads)).view_as(x)

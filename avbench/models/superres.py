@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from avbench.models import _channels_last as layers
 from avbench.models._coupled_blocks import Resample, timestep_embedding, zeroed
 from avbench.models._mmdiffusion_published import check_tensors, stripped
-from avbench.models._superres_blocks import Attention, ResBlock, conv
+from avbench.models._superres_blocks import Attention, Conv, Norm, ResBlock
 from avbench.models._superres_config import PRESETS, SuperResConfig, config_of
 
 __all__ = ["PRESETS", "SuperRes", "SuperResConfig"]
@@ -34,10 +33,7 @@ class Stage(nn.ModuleList):
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """Run the layers in order on pictures (N, H, W, C)."""
         for layer in self:
-            if isinstance(layer, nn.Conv2d):
-                x = conv(layer, x)
-            else:
-                x = layer(x, emb) if isinstance(layer, ResBlock) else layer(x)
+            x = layer(x, emb) if isinstance(layer, ResBlock) else layer(x)
         return x
 
 
@@ -59,9 +55,7 @@ class SuperRes(nn.Module):
         self.input_blocks = nn.ModuleList(builder.down())
         self.middle_block = builder.middle()
         self.output_blocks = nn.ModuleList(builder.up())
-        self.out = nn.Sequential(
-            nn.GroupNorm(config.norm_groups, base), nn.SiLU(), zeroed(nn.Conv2d(base, 2 * _RGB, 3))
-        )
+        self.out = nn.Sequential(Norm(config.norm_groups, base), nn.SiLU(), zeroed(Conv(base, 2 * _RGB)))
 
     @classmethod
     def from_published(
@@ -113,8 +107,8 @@ class SuperRes(nn.Module):
         h = self._run(self.middle_block, h, emb)
         for stage in self.output_blocks:
             h = self._run(stage, torch.cat([h, kept.pop()], -1), emb)
-        norm, act, head = self.out
-        return conv(head, act(layers.group_norm(h, norm))).permute(0, 3, 1, 2).to(noisy.dtype).contiguous()
+        out: Tensor = self.out(h)
+        return out.permute(0, 3, 1, 2).to(noisy.dtype).contiguous()
 
     def _run(self, stage: nn.Module, h: Tensor, emb: Tensor) -> Tensor:
         if self.activation_checkpointing and torch.is_grad_enabled():
@@ -150,7 +144,7 @@ class _Builder:
 
     def down(self) -> Iterator[Stage]:
         """The stem, then every level but for the Res that leaves the last one."""
-        yield Stage([nn.Conv2d(2 * _RGB, self.widths[-1], 3)])
+        yield Stage([Conv(2 * _RGB, self.widths[-1])])
         for level, channels in enumerate(self.config.level_channels):
             for _ in range(self.config.num_res_blocks):
                 stage = Stage([self._res(self.widths[-1], channels)])
