@@ -155,14 +155,19 @@ def _begin_worker(threads: int, places: Any) -> None:
         places: Shared counter of the workers that have a core of their own, or None where none has.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in _THREAD_COUNTS:
-        os.environ[name] = str(threads)
     if places is not None:
         with places.get_lock():
             place, places.value = places.value, places.value + 1
         cores = sorted(os.sched_getaffinity(0))
         for thread in os.listdir("/proc/self/task"):  # those that a library has started stay where they are else
             os.sched_setaffinity(int(thread), {cores[place % len(cores)]})
+    limit_threads(threads)
+
+
+def limit_threads(threads: int) -> None:
+    """Let each numerical library of this process use so many threads, whether it is loaded already or will be."""
+    for name in _THREAD_COUNTS:
+        os.environ[name] = str(threads)
     # a script that imports them at its top has loaded them by now
     if "numpy" in sys.modules:
         import threadpoolctl

@@ -40,7 +40,7 @@ NETWORK_LIBRARIES = {"aiohttp", "ftplib", "http.client", "httpx", "huggingface_h
     "urllib3",
     "yt_dlp",
 }
-MAY_USE_NETWORK = {"weights", "curate.web", "curate.hub", "curate.publish", "doctor"}
+MAY_USE_NETWORK = {"weights", "curate.web", "curate.hub", "curate.publish", "curate._ray", "doctor"}
 """Weights come through `avbench.weights`, sources from sites through `curate.web`, datasets through `curate.hub`."""
 
 HEAVY = (
@@ -49,6 +49,7 @@ HEAVY = (
         "open_clip",
         "pandas",
         "pyarrow",
+        "ray",
         "scenedetect",
         "scipy",
         "sklearn",

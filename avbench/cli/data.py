@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -91,6 +91,17 @@ def build_dataset(
             help="Take part I of N of the sources as far as judged clips, beside other workers on a shared folder.",
         ),
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="local: processes of this machine. ray: the nodes of a Ray cluster on a shared folder."),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The Ray cluster, of which this machine is a node; auto finds it. Default: a Ray on this machine.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
 ) -> None:
     """Download, segment, filter and shard a dataset. The same command goes on where it stopped.
@@ -107,10 +118,13 @@ def build_dataset(
         avbench build-dataset concerts --limit 5 --out /data/concerts
 
         avbench build-dataset concerts --out /shared/concerts --worker 3/8
+
+        avbench build-dataset concerts --out /shared/concerts --engine ray --ray-address auto
     """
     from avbench.cli.console import console
 
     share = _share(worker)
+    _check_engine(engine, ray_address, share)
     build = open_build(dataset, out, limit, recipe, route)
     out_console = console()
     for line in build.describe(workers):
@@ -118,11 +132,16 @@ def build_dataset(
     if dry_run:
         return
     build.check()
-    if share is None:
+    if share is None and engine == "local":
         build_all(build, workers, wait)
         return
     with build.lock(share):
-        summaries = build.worker(share, workers, wait * 60)
+        if share is None:
+            summaries = build.over_ray(ray_address, workers, wait * 60)
+        else:
+            summaries = build.worker(share, workers, wait * 60)
+    if share is None:
+        _print_dataset(build)
     _finish(summaries)
 
 
@@ -134,6 +153,16 @@ def build_all(build: Build, workers: int | None, wait_min: float) -> None:
         summaries = [build.stage(name, workers, wait_min * 60) for name in STAGES]
     _print_dataset(build)
     _finish(summaries)
+
+
+def _check_engine(engine: str, ray_address: str | None, share: Share | None) -> None:
+    """Refuse options that do not go together."""
+    from avbench.errors import UserError
+
+    if engine == "ray" and share is not None:
+        raise UserError(f"--worker {share}: Ray shares out the sources itself; leave --worker or --engine ray away")
+    if engine != "ray" and ray_address is not None:
+        raise UserError(f"--ray-address {ray_address}: is for --engine ray, which is not given")
 
 
 def _share(worker: str | None) -> Share | None:

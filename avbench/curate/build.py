@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from avbench import parallel, recipe as recipes, workspace
-from avbench.curate import _lease, hub, manifest as manifests, tombstones, worker
+from avbench.curate import _lease, _ray, hub, manifest as manifests, tombstones, worker
 from avbench.curate.download import download, plan
 from avbench.curate.filter import filter_clips
 from avbench.curate.manifest import Manifest
@@ -147,15 +147,36 @@ class Build:
 
     def worker(self, share: Share, workers: int | None, wait_s: float = 0.0) -> list[StageSummary]:
         """Bring one worker's share of the sources as far as their judged clips; `stage` does the rest."""
+        mapper = worker.local(workers or parallel.default_workers(), f"worker {share}", self.reporter)
         return worker.run(
-            self.workspace,
-            self.sources,
-            self.recipe,
-            share,
-            workers=workers or parallel.default_workers(),
-            wait_s=wait_s,
-            reporter=self.reporter,
+            self.workspace, self.sources, self.recipe, share, mapper=mapper, wait_s=wait_s, reporter=self.reporter
         )
+
+    def over_ray(self, address: str | None, workers: int | None, wait_s: float = 0.0) -> list[StageSummary]:
+        """Run every stage: each source on some node of a Ray cluster, what needs all of them together here.
+
+        Args:
+            address: Of the cluster, see `_ray.connected`; None starts a Ray on this machine.
+            workers: Sources at a time; as many as the cluster has cores when None.
+            wait_s: How long to wait for sites that pause, seconds.
+
+        Returns:
+            One summary per stage.
+
+        Raises:
+            UserError: There is no Ray, or nothing answers at the address.
+            EnvironmentFault: A node cannot go on, or does not see the folder.
+        """
+        ws, everything = Workspace(self.workspace.root.absolute()), Share(1, 1)
+        with _ray.connected(address, workers, self.reporter):
+            mapper = _ray.mapper(ws, workers, self.reporter)
+            fetched, cut, judged = worker.run(
+                ws, self.sources, self.recipe, everything, mapper=mapper, wait_s=wait_s, reporter=self.reporter
+            )
+        joined = self.stage("filter", workers)  # finds every clip judged, and writes the tables
+        joined.done, joined.already = joined.done + judged.done, joined.already - judged.done
+        joined.seconds += judged.seconds
+        return [fetched, cut, joined, self.stage("shard", workers)]
 
     def stage(self, name: str, workers: int | None, wait_s: float = 0.0) -> StageSummary:
         """Run one stage of `avbench.workspace.STAGES` over the sources taken.

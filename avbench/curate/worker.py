@@ -1,15 +1,17 @@
 """One of several workers on a shared folder: its sources go through download, segment and judging, one by one.
 
-What needs all sources together (repeats across sources, tables, splits, shards) is left to the plain command, which
-finds the work done. A source belongs to one worker by its id alone, so a list that grows moves none.
+A `Mapper` says where that is done: in local processes, or on the nodes of a Ray cluster. What needs all sources
+together (repeats across sources, tables, splits, shards) is left to the plain command, which finds the work done. A
+source belongs to one worker by its id alone, so a list that grows moves none.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from avbench import parallel
 from avbench.curate import _lease, _sites
@@ -22,6 +24,9 @@ from avbench.progress import SILENT, Reporter
 from avbench.recipe import DatasetRecipe
 from avbench.schema import Outcome, Source
 from avbench.workspace import STAGES, Workspace
+
+Mapper = Callable[[Callable[[Source], list[StageSummary]], Sequence[Source]], Iterator[Outcome[list[StageSummary]]]]
+"""Yields one outcome per source, in any order."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +61,18 @@ class Share:
         return int(hashlib.sha256(source_id.encode()).hexdigest()[:16], 16) % self.of == self.number - 1
 
 
+def local(workers: int, description: str, reporter: Reporter) -> Mapper:
+    """Work in ``workers`` processes of this machine; 1 is this process."""
+    return partial(parallel.run, item_id=_id, workers=workers, reporter=reporter, description=description)
+
+
 def run(
     ws: Workspace,
     sources: Sequence[Source],
     recipe: DatasetRecipe,
     share: Share,
     *,
-    workers: int,
+    mapper: Mapper,
     wait_s: float = 0.0,
     reporter: Reporter = SILENT,
 ) -> list[StageSummary]:
@@ -73,7 +83,7 @@ def run(
         sources: All sources of the dataset.
         recipe: How clips are made; the same for every worker.
         share: Which sources are ours.
-        workers: Processes of this worker.
+        mapper: Where the work is done.
         wait_s: How long to wait at the end for sites that pause, seconds.
         reporter: Progress.
 
@@ -94,10 +104,7 @@ def run(
             mine.append(source)
 
     def ask(some: Sequence[Source]) -> list[Source]:
-        outcomes = parallel.run(
-            _Through(ws, recipe), some, item_id=_id, workers=workers, reporter=reporter, description=f"worker {share}"
-        )
-        back = {outcome.item_id for outcome in outcomes if done.enter(outcome)}
+        back = {outcome.item_id for outcome in mapper(_Through(ws, recipe), some) if done.enter(outcome)}
         return [source for source in some if source.source_id in back]
 
     kept_back = _sites.rounds(ws, mine, ask, wait_s=wait_s, reporter=reporter)
