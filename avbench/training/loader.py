@@ -150,7 +150,7 @@ class WindowLoader:
     def place(self, g: int) -> tuple[int, int]:
         """Clip number within the split and start frame of sample ``g``."""
         epoch, place = divmod(g, len(self))
-        row = int(_order(self.seed, epoch, len(self))[place])
+        row = int(order(self.seed, epoch, len(self))[place])
         last = int(self._frames[row]) - self.window.frames
         return row, int(np.random.default_rng([self.seed, 2, g]).integers(0, last + 1))
 
@@ -208,7 +208,7 @@ def share(batch_size: int, rank: int, world: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=8)
-def _order(seed: int, epoch: int, clips: int) -> NDArray[np.int64]:
+def order(seed: int, epoch: int, clips: int) -> NDArray[np.int64]:
     """The order of the clips in one epoch, drawn once and not once per sample."""
     order = np.random.default_rng([seed, 1, epoch]).permutation(clips)
     order.flags.writeable = False
