@@ -128,11 +128,11 @@ def test_a_loader_sent_to_another_process_is_small_and_reads_the_same(loader: Wi
 
 
 def test_the_order_of_an_epoch_is_drawn_once(loader: WindowLoader) -> None:
-    loading._order.cache_clear()
+    loading.order.cache_clear()
     for step in range(10):
         loader.batch(step, 5)
-    assert loading._order.cache_info().misses == 10
-    assert loading._order.cache_info().hits == 40
+    assert loading.order.cache_info().misses == 10
+    assert loading.order.cache_info().hits == 40
 
 
 def test_batches_are_pinned_when_asked_for(loader: WindowLoader, monkeypatch: pytest.MonkeyPatch) -> None:
