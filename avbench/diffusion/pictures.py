@@ -1,7 +1,8 @@
 """Sampling of pictures from a network that gives noise and variance, through diffusers' schedulers.
 
-``ddim`` takes every (T / steps)-th timestep from 0 on, and the noise of its step from the clipped estimate; with 25 steps
-that is "ddim25" of the published code. ``ddpm`` draws from the learned variance (`avbench.diffusion.learned_variance`).
+``ddim`` takes every (T / steps)-th timestep from 0 on, and the noise of its step from the clipped estimate; with 25
+steps it is "ddim25" of the published code. ``ddpm`` draws from the learned variance
+(`avbench.diffusion.learned_variance`).
 """
 
 from __future__ import annotations
