@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -186,13 +187,18 @@ def seek(tracks: Tracks, stream: Any, target: Fraction) -> bool:
     return True
 
 
-def decoded(tracks: Tracks, stream: Any, spared: Collection[int] = ()) -> Iterator[Timed]:
+def decoded(tracks: Tracks, stream: Any, spared: Collection[int] | None = None) -> Iterator[Timed]:
     """Decode packet by packet; a damaged packet is left out, a file full of them is an error.
 
     Args:
         tracks: An open file, at the place where decoding begins.
         stream: Its stream.
         spared: Stamps of packets that need no decoding where no other frame refers to theirs; may come all the same.
+            May change on the way. With it, the first damaged packet is an error.
+
+    Raises:
+        MediaError: Too much is damaged.
+        av.error.FFmpegError: The first damaged packet, with ``spared``.
     """
     if stream.type == "video":
         stream.codec_context.flags |= Flags.unaligned  # else the cropped columns on the left stay in the picture
@@ -203,11 +209,13 @@ def decoded(tracks: Tracks, stream: Any, spared: Collection[int] = ()) -> Iterat
     for count, packet in enumerate(tracks.container.demux(stream), start=1):
         if packet.size == 0 and packet.pts is not None:
             continue  # a zero-length Theora packet repeats the picture; to the decoder it would mean "end of stream"
-        if spared:
+        if spared is not None:
             stream.codec_context.skip_frame = "NONREF" if packet.pts in spared else "DEFAULT"
         try:
             frames = packet.decode()
         except av.error.FFmpegError:
+            if spared is not None:
+                raise
             damaged += 1
             if damaged > max(_MIN_DAMAGED, _MAX_DAMAGED_SHARE * count):
                 raise MediaError(f"{tracks.path}: damaged ({damaged} of {count} packets cannot be decoded)") from None
@@ -231,11 +239,19 @@ def _decoder_threads() -> int:
 def _timed(frame: Any, stream: Any, zero: Fraction, last: Timed | None) -> Timed:
     base = frame.time_base or stream.time_base
     ticks = frame.pts if frame.pts is not None else frame.dts
-    duration = frame.duration * base if frame.duration else Fraction(0)
+    duration = _product(frame.duration, base) if frame.duration else Fraction(0)
     if not duration and isinstance(frame, av.AudioFrame):
         duration = Fraction(frame.samples, frame.sample_rate)
     if ticks is not None:
-        start = ticks * base - zero
+        # one fraction instead of two: a film has hundreds of thousands of frames
+        below = base.denominator * zero.denominator
+        start = Fraction(ticks * base.numerator * zero.denominator - zero.numerator * base.denominator, below)
     else:
         start = last.start + last.duration if last is not None else Fraction(0)
     return Timed(start, duration, frame, getattr(stream, "sample_aspect_ratio", None) or Fraction(1))
+
+
+@lru_cache(maxsize=256)
+def _product(ticks: int, base: Fraction) -> Fraction:
+    """Durations repeat."""
+    return ticks * base

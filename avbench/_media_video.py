@@ -189,7 +189,11 @@ def native(path: Path, frames: Iterator[Timed], start: Fraction, n_frames: int |
 
 def at_or_after(frames: Iterator[Timed], start: Fraction) -> Iterator[Timed]:
     """Leave out the frames before ``start``; half a tick of the file's clock is tolerated as rounding."""
-    return (timed for timed in frames if timed.start >= start - timed.frame.time_base / 2)
+    for timed in frames:
+        if timed.start >= start - timed.frame.time_base / 2:
+            yield timed
+            break
+    yield from frames  # their times rise
 
 
 def on_grid(
@@ -205,19 +209,24 @@ def on_grid(
     """
     k = 0
     last: Timed | None = None
-    gap = Fraction(0)
+    before: Timed | None = None
+    # grid points since the start as p / q in whole numbers: this runs for every frame, and fractions are slow
+    p_last = q_last = 1
     for timed in frames:
+        at = timed.start
+        p = (at.numerator * start.denominator - start.numerator * at.denominator) * fps.numerator
+        q = at.denominator * start.denominator * fps.denominator
         if last is not None:
-            gap = timed.start - last.start
-            due = max(timed.start - 1 / (2 * fps), (timed.start + last.start) / 2) - start
-            while k <= due * fps:
+            due = max((2 * p - q) // (2 * q), (p * q_last + p_last * q) // (2 * q * q_last))
+            while k <= due:
                 if k == n_frames:
                     return
                 yield last
                 k += 1
-        last = timed
+        before, last, p_last, q_last = last, timed, p, q
     if last is None:
         return
+    gap = last.start - before.start if before is not None else Fraction(0)
     frame_s = last.duration or gap or 1 / fps
     end = last.start + frame_s - start
     total = round(end * fps)

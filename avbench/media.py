@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -21,7 +22,7 @@ from avbench._media_open import Timed, frames_from, open_tracks
 from avbench._media_packets import packet_values
 from avbench._media_planes import planes_of
 from avbench._media_readback import ReadBack, read_back
-from avbench._media_sparse import NotSparse, sparsely
+from avbench._media_sparse import NotSparse, Reel, sparsely
 from avbench._media_stream import small_pictures
 from avbench._media_video import (
     Fit,
@@ -44,6 +45,7 @@ __all__ = [
     "Fit",
     "MediaInfo",
     "ReadBack",
+    "Reel",
     "Resize",
     "WitnessSound",
     "cut",
@@ -189,7 +191,13 @@ def encode(
 
 
 def cut(
-    source: Path, dest: Path, start_s: float, recipe: SegmentRecipe, *, note: Mapping[str, str] | None = None
+    source: Path,
+    dest: Path,
+    start_s: float,
+    recipe: SegmentRecipe,
+    *,
+    note: Mapping[str, str] | None = None,
+    reel: Reel | None = None,
 ) -> float:
     """Cut one clip: exact frames, exact samples, picture and sound as far apart as in the source.
 
@@ -203,6 +211,8 @@ def cut(
         start_s: Seconds from time zero of the source.
         recipe: Length, grid, size and codecs.
         note: Kept as JSON in the comment tag of the clip, together with ``start_s`` = t0.
+        reel: Saves the run-up where this clip begins at the end of the one that was cut with it before; the bytes are
+            the same without it.
 
     Returns:
         t0, seconds.
@@ -213,13 +223,15 @@ def cut(
     """
     wanted, fps = Fraction(start_s).limit_denominator(10**9), frame_rate(recipe.fps)
     n_frames = round(recipe.clip_s * fps)
-    sparse = sparsely(source, wanted, fps, n_frames)
-    if sparse is not None:
-        try:
-            _encode_clip(source, dest, sparse.t0, sparse.frames, recipe, note)
-            return float(sparse.t0)
-        except NotSparse:
-            pass  # a file appears when it is complete, so nothing is there yet
+    with ExitStack() as held:
+        reel = reel or held.enter_context(Reel())
+        while (sparse := sparsely(source, wanted, fps, n_frames, reel)) is not None:
+            try:
+                _encode_clip(source, dest, sparse.t0, sparse.frames, recipe, note)
+                return float(sparse.t0)
+            except NotSparse:  # a file appears when it is complete, so nothing is there yet
+                if not sparse.goes_on:
+                    break
     frames = at_or_after(frames_from(source, "video", wanted), wanted)
     first = next(frames, None)
     if first is None:

@@ -192,14 +192,15 @@ def _segment_source(ws: Workspace, recipe: SegmentRecipe, job: _Job) -> dict[str
         if not planned.starts_s:
             reason = _too_short(info, recipe) if cuts_s is None else _no_long_scene(planned, recipe)
     clips, failed = [], {}
-    for number, start_s in enumerate(planned.starts_s if planned else ()):
-        clip_id = f"{job.source_id}_{number:04d}"
-        try:
-            clips.append(_clip(ws, recipe, job, clip_id, start_s, frame_starts_s))
-        except EnvironmentFault:
-            raise
-        except UserError as error:
-            failed[clip_id] = str(error)
+    with media.Reel() as reel:
+        for number, start_s in enumerate(planned.starts_s if planned else ()):
+            clip_id = f"{job.source_id}_{number:04d}"
+            try:
+                clips.append(_clip(ws, recipe, job, clip_id, start_s, frame_starts_s, reel))
+            except EnvironmentFault:
+                raise
+            except UserError as error:
+                failed[clip_id] = str(error)
     _remove_others(ws, job.source_id, {clip.file for clip in clips})
     if reason:
         return _record(job.source_id, job.params, "dropped", reason=reason, planned=planned)
@@ -241,6 +242,7 @@ def _clip(
     clip_id: str,
     start_s: float,
     frame_starts_s: NDArray[np.float64],
+    reel: media.Reel,
 ) -> Clip:
     """Cut, read back and publish one clip; one that an earlier run has published is only read back."""
     path = ws.clips / f"{clip_id}.mp4"
@@ -254,7 +256,7 @@ def _clip(
             check = None  # damaged since: it is cut again
     if t0 is None or check is None:
         with publish(path) as temporary:
-            t0 = media.cut(job.path, temporary, start_s, recipe, note=note)
+            t0 = media.cut(job.path, temporary, start_s, recipe, note=note, reel=reel)
             check = verify(temporary, recipe, job.path, t0, frame_starts_s, name=path.name)
     return Clip(
         clip_id=clip_id,
