@@ -80,6 +80,8 @@ def connected(address: str | None, workers: int | None, reporter: Reporter) -> I
         reporter.note(f"Ray: {nodes} nodes with {_cores()} cores")
         yield
     finally:
+        # Ends what runs on the nodes too: Ray kills the workers of a driver that leaves. Cancelling each task before
+        # is worse than useless: one that finishes at that moment makes Ray abort this process.
         ray.shutdown()
 
 
@@ -165,34 +167,29 @@ def _outcomes(
     shared = ray.put(work)
     queue, deaths = deque(sources), Counter[str]()
     flying: dict[Any, Source] = {}
-    try:
-        while queue or flying:
-            most = workers or max(1, 2 * _cores())
-            while queue and len(flying) < most:
-                source = queue.popleft()
-                # Nobody but us hands out sources in this folder, so whoever holds this one is gone with its node or
-                # with an earlier command: its lease would only look alive for some minutes.
-                _lease.source_path(ws, source.source_id).unlink(missing_ok=True)
-                flying[task.remote(shared, source)] = source
-            finished, _ = ray.wait(list(flying), timeout=_LOOK_AGAIN_S)
-            for ref in finished:
-                source = flying.pop(ref)
-                found = _result(ref)
-                if isinstance(found, EnvironmentFault):
-                    raise found
-                if found is not None:
-                    yield found
-                    continue
-                deaths[source.source_id] += 1
-                if deaths[source.source_id] < TRIES:
-                    queue.appendleft(source)
-                    continue
-                reason = f"its worker process died {TRIES} times (killed or out of memory)"
-                yield Outcome(source.source_id, None, reason)
-    finally:
-        # Ctrl-C or a fault: unfinished sources have left nothing published
-        for ref in flying:
-            ray.cancel(ref, force=True)
+    while queue or flying:
+        most = workers or max(1, 2 * _cores())
+        while queue and len(flying) < most:
+            source = queue.popleft()
+            # Nobody but us hands out sources in this folder, so whoever holds this one is gone with its node or
+            # with an earlier command: its lease would only look alive for some minutes.
+            _lease.source_path(ws, source.source_id).unlink(missing_ok=True)
+            flying[task.remote(shared, source)] = source
+        finished, _ = ray.wait(list(flying), timeout=_LOOK_AGAIN_S)
+        for ref in finished:
+            source = flying.pop(ref)
+            found = _result(ref)
+            if isinstance(found, EnvironmentFault):
+                raise found
+            if found is not None:
+                yield found
+                continue
+            deaths[source.source_id] += 1
+            if deaths[source.source_id] < TRIES:
+                queue.appendleft(source)
+                continue
+            reason = f"its worker process died {TRIES} times (killed or out of memory)"
+            yield Outcome(source.source_id, None, reason)
 
 
 def _result(ref: Any) -> Outcome[list[StageSummary]] | EnvironmentFault | None:

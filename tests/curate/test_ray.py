@@ -6,11 +6,10 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from avbench.errors import EnvironmentFault, UserError
 from avbench.progress import SILENT
 from avbench.schema import Source
 from avbench.workspace import STAGES, file_sha256
+from tests.ray_cluster import TOKEN, descendants, environment, kill, two_nodes
 
 RECIPE = """
 [segment]
@@ -41,8 +41,6 @@ name = "silence"
 size = 16
 """
 SOURCES = 8
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
-"""Ray lets nobody into a cluster without one; made up here, so that none of the user's is used or written."""
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +70,6 @@ def alone(folder: Path) -> dict[str, str]:
     return shards_of_a_local_build(folder, folder / "alone")
 
 
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-
-
 def start(folder: Path, out: Path, *more: str, **variables: str) -> subprocess.Popen[str]:
     code = "from avbench.cli import main; main()"
     arguments = ["build-dataset", str(folder / "mine.csv"), "--recipe", str(folder / "recipe.toml"), "--out", str(out)]
@@ -101,84 +95,26 @@ def counted(said: str, stage: str) -> int:
     return sum(int(number) for number in re.findall(r"(\d+) (?:done|already)", line))
 
 
-def descendants(process_id: int) -> list[int]:
-    """A process and all it has started, oldest first."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # ended meanwhile
-            continue
-        if fields[0] != "Z":
-            parents[int(entry.name)] = int(fields[1])
-    found = [process_id] if process_id in parents else []
-    for known in found:
-        found += [child for child, parent in parents.items() if parent == known]
-    return found
-
-
-def kill_all(process_ids: list[int]) -> None:
-    for one in process_ids:
-        try:
-            os.kill(one, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """Address of a cluster of two nodes of one core, each its own processes on this machine, and the two."""
-    pytest.importorskip("ray", reason="Ray is not installed (pip install 'avbench[ray]')")
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port = probe.getsockname()[1]
-    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", "--num-cpus=1"]
-    ray += ["--object-store-memory=100000000", "--log-color=false"]
-    places = ["--head", f"--port={port}", "--include-dashboard=false"], [f"--address=127.0.0.1:{port}"]
-    nodes, logs = [], [tmp_path / "head.log", tmp_path / "second.log"]
-    try:
-        for place, log in zip(places, logs, strict=True):
-            with open(log, "wb") as stream:
-                nodes.append(
-                    subprocess.Popen(
-                        [*ray, *place], stdout=stream, stderr=stream, start_new_session=True, env=environment() | TOKEN
-                    )
-                )
-            while b"Ray runtime started" not in log.read_bytes():
-                assert nodes[-1].poll() is None, log.read_text()
-                time.sleep(0.05)
-        yield f"127.0.0.1:{port}", nodes
-    finally:
-        for node in nodes:
-            kill_all(descendants(node.pid))
-            node.wait()
-
-
 @pytest.mark.slow
-def test_a_node_that_is_killed_half_way_changes_no_byte(
-    folder: Path, alone: dict[str, str], cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path
-) -> None:
-    address, (_, second) = cluster
+def test_a_node_that_is_killed_half_way_changes_no_byte(folder: Path, alone: dict[str, str], tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed (pip install 'avbench[ray]')")
     out = tmp_path / "out"
     # what a worker on a machine that died a moment ago leaves behind
     leases = out / "work" / "leases"
     leases.mkdir(parents=True)
     (leases / "s5.json").write_text(json.dumps(asdict(Holder("elsewhere", 1, "s5", time.time(), "t"))))
 
-    def held_by(node: subprocess.Popen[bytes]) -> list[str]:
-        own, found = descendants(node.pid), []
-        for path in leases.glob("*.json"):
-            who = _lease.holder(path)
-            if who is not None and who.pid in own:
-                found.append(path.stem)
-        return found
+    def held_by(node: int) -> bool:
+        own = descendants(node)
+        return any((who := _lease.holder(path)) and who.pid in own for path in leases.glob("*.json"))
 
-    build = start(folder, out, "--ray-address", address, **TOKEN)
     ledger = out / "work" / "ledger" / "filter"
-    until(lambda: list(ledger.glob("[!.]*.json")) and held_by(second), build)
-    before = len(list(ledger.glob("[!.]*.json")))
-    kill_all(descendants(second.pid))
-    said, complaints = build.communicate()
+    with two_nodes(tmp_path) as cluster:
+        build = start(folder, out, "--ray-address", cluster.address, **TOKEN)
+        until(lambda: list(ledger.glob("[!.]*.json")) and held_by(cluster.second), build)
+        before = len(list(ledger.glob("[!.]*.json")))
+        kill(cluster.second)
+        said, complaints = build.communicate()
     assert before < SOURCES, "the node was killed too late to matter"
     assert build.returncode == 2, said + complaints  # the source that is absent
     assert shards(out) == alone
