@@ -8,8 +8,10 @@ of its own time is shown exactly there, and time stamps rounded to the milliseco
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import tee
 from pathlib import Path
 from typing import Literal
 
@@ -90,37 +92,61 @@ def decode_video(
     return np.stack(pictures)
 
 
-def decode_video_and_stills(
-    path: Path, picked: Collection[int], *, fps: float, size: tuple[int, int], fit: Fit = "letterbox"
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """In one decode: small pictures on a grid, and some of the file's own frames at their full size.
+@dataclass(frozen=True)
+class Grid:
+    """Which pictures `decode_video` is asked for: its arguments of the same names."""
+
+    fps: float
+    size: tuple[int, int]
+    fit: Fit = "letterbox"
+
+
+def decode_grids_and_stills(
+    path: Path, grids: Sequence[Grid], picked: Collection[int]
+) -> tuple[list[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """In one decode: pictures on several grids, and some of the file's own frames at their full size.
 
     Args:
         path: The file.
+        grids: What is wanted on each.
         picked: Numbers of the file's own frames, as in `decode_video` without ``fps``.
-        fps: See `decode_video`.
-        size: (width, height) of the pictures on the grid.
-        fit: See `decode_video`.
 
     Returns:
-        What `decode_video` gives with ``fps``, ``size`` and ``fit``, and what it gives with ``picked`` alone.
+        What `decode_video` gives for each grid, and what it gives with ``picked`` alone.
 
     Raises:
         MediaError: See `decode_video`.
     """
-    small, full = Painter(size, fit), Painter(None)
+    full = Painter(None)
     stills: list[NDArray[np.uint8]] = []
 
     def own_frames() -> Iterator[Timed]:
-        for number, timed in enumerate(at_or_after(frames_from(path, "video", Fraction(0)), Fraction(0))):
-            if number in picked:
-                stills.append(full.paint(timed).copy())
+        number = 0
+        for timed in frames_from(path, "video", Fraction(0)):
+            if number or timed.start >= -timed.frame.time_base / 2:
+                if number in picked:
+                    stills.append(full.paint(timed).copy())
+                number += 1
             yield timed
 
-    pictures = [small.paint(timed) for timed in on_grid(path, own_frames(), Fraction(0), frame_rate(fps), None)]
-    if not pictures or len(stills) < len(set(picked)):
+    rates = [frame_rate(grid.fps) for grid in grids]
+    shown = {
+        number: on_grid(path, frames, Fraction(0), rates[number], None)
+        for number, frames in enumerate(tee(own_frames(), len(grids)))
+    }
+    painters = [Painter(grid.size, grid.fit) for grid in grids]
+    pictures: list[list[NDArray[np.uint8]]] = [[] for _ in grids]
+    while shown:
+        # whose next picture comes first: so no grid runs ahead of another by more than a picture
+        turn = min(shown, key=lambda number: len(pictures[number]) / rates[number])
+        timed = next(shown[turn], None)
+        if timed is None:
+            del shown[turn]
+        else:
+            pictures[turn].append(painters[turn].paint(timed))
+    if not all(pictures) or len(stills) < len(set(picked)):
         raise MediaError(f"{path}: only {len(stills)} of {len(set(picked))} wanted frames can be decoded")
-    return np.stack(pictures), np.stack(stills)
+    return [np.stack(seen) for seen in pictures], np.stack(stills)
 
 
 def _only(path: Path, frames: Iterable[Timed], numbers: set[int]) -> Iterator[Timed]:

@@ -26,10 +26,11 @@ from avbench._media_sparse import NotSparse, Reel, sparsely
 from avbench._media_stream import small_pictures
 from avbench._media_video import (
     Fit,
+    Grid,
     Resize,
     at_or_after,
+    decode_grids_and_stills,
     decode_video,
-    decode_video_and_stills,
     displayed_size,
     fit_frames,
     frame_rate,
@@ -43,6 +44,7 @@ from avbench.recipe import SegmentRecipe
 
 __all__ = [
     "Fit",
+    "Grid",
     "MediaInfo",
     "ReadBack",
     "Reel",
@@ -50,8 +52,8 @@ __all__ = [
     "WitnessSound",
     "cut",
     "decode_audio",
+    "decode_grids_and_stills",
     "decode_video",
-    "decode_video_and_stills",
     "encode",
     "ffmpeg_path",
     "fit_frames",

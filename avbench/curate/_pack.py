@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,73 +15,17 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from avbench import media, parallel
+from avbench import parallel
+from avbench.curate import _views
 from avbench.curate._tar import TarWriter, archive_bytes, member_bytes, npy_header
+from avbench.curate._views import View
 from avbench.curate.tombstones import Hole
-from avbench.errors import UserError
 from avbench.progress import Reporter
-from avbench.recipe import ShardRecipe, ViewRecipe, canonical, sha256
+from avbench.recipe import ShardRecipe, canonical, sha256
 from avbench.schema import SCHEMA_VERSION, Outcome
 from avbench.workspace import Workspace, publish
 
 STAGE = "shard"
-
-
-@dataclass(frozen=True)
-class View:
-    """Shape of the training view of one clip.
-
-    Attributes:
-        recipe: What it is made by.
-        clip_s: Length of the clip, seconds.
-        frames: Video frames.
-        samples: Audio samples.
-    """
-
-    recipe: ViewRecipe
-    clip_s: float
-    frames: int
-    samples: int
-
-    @classmethod
-    def of(cls, recipe: ViewRecipe, clip_s: float) -> View:
-        """The view of a clip of ``clip_s`` seconds.
-
-        Raises:
-            UserError: The clip does not hold a whole number of view frames or samples.
-        """
-        try:
-            frames, samples = recipe.counts(clip_s)
-        except ValueError as error:
-            raise UserError(f"{error}; choose another rate under [view] or another segment.clip_s") from error
-        return cls(recipe, clip_s, frames, samples)
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Shape of the video array, uint8."""
-        return (self.frames, self.recipe.size, self.recipe.size, 3)
-
-    @property
-    def video_bytes(self) -> int:
-        """Size of the raw video array."""
-        return self.frames * self.recipe.size**2 * 3
-
-    @property
-    def audio_bytes(self) -> int:
-        """Size of the raw float32 audio array."""
-        return self.samples * 4
-
-    def columns(self) -> dict[str, Any]:
-        """The columns of the index that describe it."""
-        return {
-            "view_frames": self.frames,
-            "view_size": self.recipe.size,
-            "view_fps": self.recipe.fps,
-            "view_samples": self.samples,
-            "view_sample_rate_hz": self.recipe.sample_rate_hz,
-        }
 
 
 @dataclass(frozen=True)
@@ -124,7 +67,7 @@ class PackedClip:
     @property
     def view_name(self) -> str:
         """Name of its view file: the same only for the same clip and the same view."""
-        return f"{self.clip_id}-{sha256({**self.view.columns(), 'clip': self.row['sha256']})[:16]}.view"
+        return _views.name(self.clip_id, self.view, self.row["sha256"])
 
 
 @dataclass(frozen=True)
@@ -201,10 +144,10 @@ def build(
     Raises:
         EnvironmentFault: The run cannot go on; shards and views that are finished stay finished.
     """
-    views = ws.root / "work" / "views"
+    views = _views.folder(ws)
     clips = [clip for shard in plans for clip in shard.clips]
     outcomes = parallel.run(
-        partial(make_view, folder=views),
+        partial(_make_view, folder=views),
         clips,
         item_id=lambda clip: clip.clip_id,
         workers=workers,
@@ -223,21 +166,8 @@ def build(
             yield ShardRecord(shard.file, shard.params, size, digest, offsets, failed)
 
 
-def make_view(clip: PackedClip, folder: Path) -> None:
-    """Decode the training view of a clip into one file in ``folder``: raw video, then raw audio.
-
-    Raises:
-        MediaError: The clip cannot be decoded or is too short.
-    """
-    path = folder / clip.view_name
-    if path.exists():
-        return
-    size, rate = clip.view.recipe.size, clip.view.recipe.sample_rate_hz
-    video = media.decode_video(clip.file, fps=clip.view.recipe.fps, size=(size, size), n_frames=clip.view.frames)
-    audio = media.decode_audio(clip.file, sample_rate_hz=rate, mono=True, n_samples=clip.view.samples)
-    with publish(path) as temporary, open(temporary, "wb") as stream:
-        stream.write(np.ascontiguousarray(video).data)
-        stream.write(np.ascontiguousarray(audio[0], dtype="<f4").data)
+def _make_view(clip: PackedClip, folder: Path) -> None:
+    _views.make(folder / clip.view_name, clip.file, clip.view)
 
 
 def _in_order(clips: Sequence[PackedClip], outcomes: Iterator[Outcome[None]]) -> Generator[Outcome[None], None, None]:
@@ -277,8 +207,3 @@ def _add(tar: TarWriter, clip: PackedClip, view: Path) -> list[int]:
     at_audio = tar.add(f"{clip.clip_id}.audio.npy", audio_header + audio) + len(audio_header)
     tar.add(f"{clip.clip_id}.json", clip.json)
     return [at_video, at_audio]
-
-
-def clear_views(ws: Workspace) -> None:
-    """Remove what is left of the views of shards that are no longer wanted."""
-    shutil.rmtree(ws.root / "work" / "views", ignore_errors=True)

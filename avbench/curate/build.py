@@ -199,7 +199,14 @@ class Build:
         if name == "segment":
             return segment(self.workspace, ids, self.recipe.segment, workers=count, reporter=self.reporter)
         if name == "filter":
-            return filter_clips(self.workspace, ids, self.recipe.filters, workers=count, reporter=self.reporter)
+            return filter_clips(
+                self.workspace,
+                ids,
+                self.recipe.filters,
+                view=self.recipe.view,
+                workers=count,
+                reporter=self.reporter,
+            )
         card = self.manifest.card
         about = {name: getattr(card, name) for name in ("name", "version", "licence", "citation")}
         about |= {"description": card.description, "homepage": card.homepage}

@@ -15,7 +15,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,14 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from avbench import parallel
-from avbench.curate import _duplicates
+from avbench.curate import _duplicates, _views
+from avbench.curate._views import View
 from avbench.filters import _base, _signals, duplicate
 from avbench.filters._base import BaseFilter, ClipFilter, DatasetFilter
 from avbench.filters._signals import ClipSignals
 from avbench.parallel import StageSummary
 from avbench.progress import SILENT, Reporter
-from avbench.recipe import FilterSpec, sha256
+from avbench.recipe import FilterSpec, ViewRecipe, sha256
 from avbench.schema import SCHEMA_VERSION, Clip
 from avbench.workspace import Workspace, publish, write_json
 
@@ -59,6 +60,7 @@ def filter_clips(
     source_ids: Sequence[str],
     specs: Sequence[FilterSpec],
     *,
+    view: ViewRecipe | None = None,
     workers: int = 1,
     reporter: Reporter = SILENT,
 ) -> StageSummary:
@@ -72,6 +74,7 @@ def filter_clips(
         source_ids: Sources of the dataset, in the order of the manifest: of two that repeat each other the first is
             kept. Those that gave no clips are passed over.
         specs: Filters of the recipe.
+        view: Training view to make on the way of the clips that are kept; None leaves all views to the shard stage.
         workers: Processes.
         reporter: Where progress goes.
 
@@ -79,12 +82,12 @@ def filter_clips(
         Counts in clips: ``done`` judged now, ``already`` judged before; every drop and failure by clip id.
 
     Raises:
-        UserError: An unknown filter or threshold.
+        UserError: An unknown filter or threshold, or a view that does not fit the clips.
         EnvironmentFault: The run cannot go on.
     """
     start = time.monotonic()
     filters = _base.load(specs)
-    summary, jobs = _judge(ws, source_ids, filters, workers, reporter)
+    summary, jobs = _judge(ws, source_ids, filters, view, workers, reporter)
     judged = [job for job in jobs if job.source_id not in summary.failed]
     _write_tables(ws, source_ids, judged, filters, summary, reporter)
     summary.seconds = time.monotonic() - start
@@ -96,6 +99,7 @@ def judge(
     source_ids: Sequence[str],
     specs: Sequence[FilterSpec],
     *,
+    view: ViewRecipe | None = None,
     workers: int = 1,
     reporter: Reporter = SILENT,
 ) -> StageSummary:
@@ -104,13 +108,18 @@ def judge(
     Args and errors are those of `filter_clips`, which finds the work done and writes the tables.
     """
     start = time.monotonic()
-    summary, _ = _judge(ws, source_ids, _base.load(specs), workers, reporter)
+    summary, _ = _judge(ws, source_ids, _base.load(specs), view, workers, reporter)
     summary.seconds = time.monotonic() - start
     return summary
 
 
 def _judge(
-    ws: Workspace, source_ids: Sequence[str], filters: Sequence[BaseFilter], workers: int, reporter: Reporter
+    ws: Workspace,
+    source_ids: Sequence[str],
+    filters: Sequence[BaseFilter],
+    view: ViewRecipe | None,
+    workers: int,
+    reporter: Reporter,
 ) -> tuple[StageSummary, list[_Job]]:
     """Judge what no earlier run has judged; returns the counts and what there was to judge."""
     summary = StageSummary(STAGE)
@@ -119,7 +128,10 @@ def _judge(
     open_jobs = [job for job in jobs if len(job.judged) < len(job.clips)]
     if open_jobs:
         _base.check_weights(filters)
-    work = partial(_judge_source, ws=ws, filters=filters)
+    if view is not None:
+        for clip_s in {clip["clip_s"] for job in open_jobs for clip in job.clips}:
+            View.of(view, clip_s)
+    work = partial(_judge_source, ws=ws, filters=filters, view=view)
     for outcome in parallel.run(
         work, open_jobs, item_id=lambda job: job.source_id, workers=workers, reporter=reporter, description="filter"
     ):
@@ -188,14 +200,14 @@ def _known(entry: dict[str, Any], names: set[str]) -> dict[str, Any]:
     return known | {name: prints for name, prints in entry["prints"].items() if name in names}
 
 
-def _judge_source(job: _Job, ws: Workspace, filters: Sequence[BaseFilter]) -> int:
+def _judge_source(job: _Job, ws: Workspace, filters: Sequence[BaseFilter], view: ViewRecipe | None) -> int:
     """Judge the clips of one source that are not judged yet, write its record, and return how many succeeded."""
     entries, succeeded = [], 0
     for clip in job.clips:
         entry = job.judged.get(clip["clip_id"])
         if entry is None:
             known = job.measured.get(clip["clip_id"], {})
-            work = partial(_judge_clip, ws=ws, filters=filters, known=known)
+            work = partial(_judge_clip, ws=ws, filters=filters, view=view, known=known)
             outcome = parallel.attempt(work, clip, clip["clip_id"])
             entry = {"clip": clip, "error": outcome.error, **(outcome.value or {"verdicts": [], "prints": {}})}
             succeeded += outcome.ok
@@ -206,10 +218,25 @@ def _judge_source(job: _Job, ws: Workspace, filters: Sequence[BaseFilter]) -> in
 
 
 def _judge_clip(
-    clip: dict[str, Any], ws: Workspace, filters: Sequence[BaseFilter], known: dict[str, Any]
+    clip: dict[str, Any],
+    ws: Workspace,
+    filters: Sequence[BaseFilter],
+    view: ViewRecipe | None,
+    known: dict[str, Any],
 ) -> dict[str, Any]:
-    """Verdicts and prints of all filters on one clip, from one decode of it, or none where all values are known."""
-    signals = cache(partial(ClipSignals.decode, ws.clips / clip["file"]))
+    """Verdicts and prints of all filters on one clip, from one decode of it, or none where all values are known.
+
+    That decode also gives the training view of a clip that is kept.
+    """
+    path = ws.clips / clip["file"]
+    wanted = View.of(view, clip["clip_s"]) if view is not None else None
+    decoded: list[ClipSignals] = []
+
+    def signals() -> ClipSignals:
+        if not decoded:
+            decoded.append(ClipSignals.decode(path, wanted.grid if wanted else None))
+        return decoded[0]
+
     verdicts, prints = [], {}
     if not filters:
         signals()  # a clip that cannot be decoded is a failure all the same
@@ -219,6 +246,8 @@ def _judge_clip(
             verdicts.append(asdict(filter_.verdict(value, filter_.reason(value))))
         elif isinstance(filter_, DatasetFilter):
             prints[filter_.name] = known[filter_.name] if filter_.name in known else filter_.measure(signals())
+    if wanted and decoded and decoded[0].extra is not None and all(verdict["keep"] for verdict in verdicts):
+        _views.make_ahead(ws, clip["clip_id"], path, wanted, decoded[0].extra)
     return {"verdicts": verdicts, "prints": prints}
 
 

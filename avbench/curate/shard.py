@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from avbench import parallel
-from avbench.curate import _pack, _release, _splits, source_table, tombstones
-from avbench.curate._pack import PackedClip, ShardPlan, ShardRecord, View
+from avbench.curate import _pack, _release, _splits, _views, source_table, tombstones
+from avbench.curate._pack import PackedClip, ShardPlan, ShardRecord
 from avbench.curate._tar import MAX_NAME
+from avbench.curate._views import View
 from avbench.curate.tombstones import Mark
 from avbench.dataset import CARD_NAME
 from avbench.errors import UserError
@@ -222,7 +223,7 @@ class _Build:
             shutil.rmtree(self.staging)
         else:
             _release.swap(self.ws)
-        _pack.clear_views(self.ws)
+        _views.clear(self.ws)
 
     def dropped(self) -> dict[str, int]:
         """Counts by reason."""

@@ -159,7 +159,7 @@ class _Through:
             found = [download(self.ws, [source], self.recipe.download)]
             if not found[0].failed:
                 found.append(segment(self.ws, [source.source_id], self.recipe.segment))
-                found.append(judge(self.ws, [source.source_id], self.recipe.filters))
+                found.append(judge(self.ws, [source.source_id], self.recipe.filters, view=self.recipe.view))
             return found
 
 

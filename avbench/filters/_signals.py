@@ -38,6 +38,7 @@ class ClipSignals:
         sample_rate_hz: Rate of ``audio``; 0 without a sound stream.
         stills: `N_STILLS` pictures at the clip's own size, uint8 (N, height, width, 3), from the middles of equal parts
             of the clip; a clip of fewer frames gives all of them.
+        extra: What a caller asked for beside it in the same decode; None where it asked for nothing.
     """
 
     width: int
@@ -48,10 +49,15 @@ class ClipSignals:
     audio: np.ndarray
     sample_rate_hz: int
     stills: np.ndarray
+    extra: np.ndarray | None = None
 
     @classmethod
-    def decode(cls, path: Path) -> ClipSignals:
+    def decode(cls, path: Path, extra: media.Grid | None = None) -> ClipSignals:
         """Decode the clip at ``path``.
+
+        Args:
+            path: The clip.
+            extra: Pictures to take on the way that no filter sees; see `extra` of the class.
 
         Raises:
             MediaError: The file cannot be read or has no picture.
@@ -68,8 +74,10 @@ class ClipSignals:
         scale = min(1.0, FRAME_WIDTH / info.width)
         size = (round(info.width * scale), max(1, round(info.height * scale)))
         picked = middles(info.n_frames)
-        frames, stills = media.decode_video_and_stills(path, picked, fps=fps, size=size, fit="stretch")
-        return cls(info.width, info.height, duration_s, frames, fps, audio, rate, stills)
+        grids = [media.Grid(fps, size, "stretch"), *([extra] if extra else [])]
+        (frames, *more), stills = media.decode_grids_and_stills(path, grids, picked)
+        beside = more[0] if more else None
+        return cls(info.width, info.height, duration_s, frames, fps, audio, rate, stills, beside)
 
     @cached_property
     def luma(self) -> np.ndarray:
