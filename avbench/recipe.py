@@ -13,7 +13,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from avbench import registry
 from avbench.errors import UserError
@@ -346,15 +355,35 @@ class SampleRecipe(Strict):
     seed: int = 0
 
 
+class Literature(Strict):
+    """A published number, to know what to expect; it is never ranked with measured ones.
+
+    Attributes:
+        metric: Name of the metric, as the publication has it.
+        value: The number.
+        protocol: How it was measured, and what of that differs from the recipe's protocol.
+        source: Publication and table.
+    """
+
+    metric: str = Field(min_length=1)
+    value: FiniteFloat
+    protocol: str = Field(min_length=1)
+    source: str = Field(min_length=1)
+
+
 class BaselineRecipe(Strict):
     """One trainable configuration of a baseline: ``recipes/baselines/<baseline>-<preset>.toml``.
 
     Attributes:
-        description: What it is for: hardware, time, expected result.
+        description: What it is for.
         baseline: File in ``avbench/baselines``.
-        preset: Size of the network, named in its model file.
+        preset: What the user calls it.
+        network: Size of the network, named in its model file; empty means that it is called as the preset.
         dataset: Dataset it is trained on when the user names none.
         protocol: Protocol its samples are scored with.
+        hardware: What it was trained on, or is meant for; empty means unknown.
+        hours: Hours of training on that hardware; None means that nobody has published or measured them.
+        literature: Published numbers to compare with by eye.
         train: Training.
         sample: Sampling.
     """
@@ -362,7 +391,16 @@ class BaselineRecipe(Strict):
     description: str = ""
     baseline: str
     preset: str
+    network: str = ""
     dataset: str = "demo"
     protocol: str
+    hardware: str = ""
+    hours: PositiveFloat | None = None
+    literature: tuple[Literature, ...] = ()
     train: TrainRecipe
     sample: SampleRecipe
+
+    @property
+    def size(self) -> str:
+        """Name of the network's size in its model file."""
+        return self.network or self.preset

@@ -47,7 +47,7 @@ class Run:
     def open(
         cls,
         baseline: str,
-        preset: str,
+        preset: str | None = None,
         *,
         dataset: str | None,
         out: Path | None,
@@ -58,11 +58,19 @@ class Run:
     ) -> Run:
         """Read the recipe and check every name before any work begins.
 
+        Without a preset it is the recipe of the run in ``out``; where there is no run yet, that of ``tiny``.
+
         Raises:
-            UserError: Unknown baseline, preset, recipe key or device.
+            UserError: Unknown baseline, preset, recipe key or device; ``out`` holds a run of another baseline.
         """
         registry.module("baseline", baseline)
-        recipe = recipes.load(_recipe_path(baseline, preset), BaselineRecipe)
+        made = out / "recipe.json" if out and preset is None else None
+        if made is not None and made.is_file():
+            recipe = recipes.parse(workspace.read_json(made), BaselineRecipe, str(made))
+            if recipe.baseline != baseline.replace("_", "-"):
+                raise UserError(f"{out}: holds a run of {recipe.baseline}; name that baseline or give another --out")
+        else:
+            recipe = load_recipe(baseline, preset or "tiny")
         if dataset is not None:
             recipe = recipe.model_copy(update={"dataset": dataset})
         if steps is not None:
@@ -74,6 +82,11 @@ class Run:
         place = find_dataset(dataset) if dataset else None
         return cls(recipe, folder, place, pick_device(device), reporter)
 
+    def imported(self) -> dict[str, Any] | None:
+        """Which file the weights were imported from (`avbench import-checkpoint`); None for a run trained here."""
+        found = checkpoint.latest(self.folder / "checkpoints")
+        return found.config.get("imported") if found else None
+
     def _dataset(self) -> Path:
         if self.dataset is None:
             self.dataset = find_dataset(self.recipe.dataset)
@@ -81,6 +94,9 @@ class Run:
 
     def train(self) -> None:
         """Train, or go on training."""
+        if imported := self.imported():
+            self.reporter.note(f"train      left out: the weights were imported from {imported['file']}")
+            return
         dataset, begun = self._dataset(), time.monotonic()
         workspace.write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
         baseline = registry.module("baseline", self.recipe.baseline)
@@ -112,7 +128,9 @@ class Run:
                 cache=cache,
                 reporter=self.reporter,
             )
-        training, sampling = self._training(), self._sampling()
+        imported, sampling = self.imported(), self._sampling()
+        training = None if imported else self._training()
+        seconds = {"sample": sampling["seconds"], "score": round(result.seconds, 2)}
         return write_record(
             self.folder,
             result,
@@ -125,7 +143,8 @@ class Run:
             training=training,
             sampling=sampling,
             recipe=self.recipe.model_dump(mode="json"),
-            seconds={"train": training["seconds"], "sample": sampling["seconds"], "score": round(result.seconds, 2)},
+            seconds={"train": training["seconds"], **seconds} if training else seconds,
+            notes=f"weights imported from {imported['file']}, sha256 {imported['sha256']}" if imported else "",
         )
 
     def _training(self) -> dict[str, Any]:
@@ -155,11 +174,16 @@ class Run:
         publish(record, leaderboard, clips, read_log(self.folder / "log.jsonl"), self.reporter)
 
 
-def _recipe_path(baseline: str, preset: str) -> Path:
-    """Recipe file of a baseline's preset, or the user's own file."""
+def load_recipe(baseline: str, preset: str) -> BaselineRecipe:
+    """The recipe of a baseline's preset, or the user's own file.
+
+    Raises:
+        UserError: No such preset (the nearest names are offered), or what `avbench.recipe.load` raises.
+    """
     if preset.endswith(".toml"):
-        return recipes.find("baselines", preset)
-    known = [n.split("-", 1)[1] for n in recipes.names("baselines") if n.startswith(f"{baseline}-")]
+        return recipes.load(recipes.find("baselines", preset), BaselineRecipe)
+    shipped = [recipes.load(recipes.find("baselines", name), BaselineRecipe) for name in recipes.names("baselines")]
+    known = {recipe.preset: recipe for recipe in shipped if recipe.baseline == baseline.replace("_", "-")}
     if preset not in known:
-        raise registry.unknown("preset", preset, known)
-    return recipes.find("baselines", f"{baseline}-{preset}")
+        raise registry.unknown("preset", preset, sorted(known))
+    return known[preset]

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from avbench.baselines._base import GeneratedClip, clip_name, run_config
-from avbench.diffusion.noise_schedule import PairLoss, linear_schedule, noise_pair, pair_loss
+from avbench.diffusion.noise_schedule import TRAIN_TIMESTEPS, PairLoss, linear_schedule, noise_pair, pair_loss
 from avbench.diffusion.sampling import sample_pairs
 from avbench.errors import UserError
 from avbench.models.mmdiffusion import PRESETS, MMDiffusion, MMDiffusionConfig
 from avbench.progress import SILENT, Bar, Reporter
-from avbench.recipe import BaselineRecipe
+from avbench.recipe import BaselineRecipe, parse
 from avbench.registry import unknown
 from avbench.schema import Batch
 from avbench.training import checkpoint
@@ -67,7 +67,7 @@ def train(
     dataset: Path, recipe: BaselineRecipe, run: Path, *, device: torch.device, reporter: Reporter = SILENT
 ) -> TrainResult:
     """Train on the ``train`` split of ``dataset``; see `avbench.training.loop.train`."""
-    config = preset(recipe.preset)
+    config = preset(recipe.size)
     loader = WindowLoader(dataset, "train", window(config), seed=recipe.train.seed)
     torch.manual_seed(recipe.train.seed)
     with Prefetcher(loader.batch, pin=device.type == "cuda") as batches:
@@ -77,15 +77,38 @@ def train(
             step_loss,
             recipe.train,
             run,
-            config=run_config(recipe, dataset),
+            config={**run_config(recipe, dataset), **network_card(config)},
             device=device,
             reporter=reporter,
         )
 
 
+def network_card(config: MMDiffusionConfig) -> dict[str, Any]:
+    """What a checkpoint says of its network: the sizes, and the steps of the linear noise schedule of its training."""
+    return {"network": config.model_dump(mode="json"), "timesteps": TRAIN_TIMESTEPS}
+
+
+def network_of(found: checkpoint.Checkpoint) -> MMDiffusionConfig:
+    """Sizes of the network in a checkpoint: those that stand in it, whatever its preset is called.
+
+    Raises:
+        UserError: It holds another baseline, or its sizes contradict each other.
+    """
+    held = found.config.get("baseline")
+    if held != "mmdiffusion":
+        raise UserError(f"{found.path}: holds {held}, not mmdiffusion; name that baseline, or give another --out")
+    if "network" not in found.config:  # written before checkpoints held the sizes: its preset is one that shipped
+        return preset(found.config["preset"])
+    return parse(found.config["network"], MMDiffusionConfig, str(found.path))
+
+
 def load(found: checkpoint.Checkpoint) -> MMDiffusion:
-    """The network of a checkpoint, with its averaged weights, ready to sample."""
-    model = MMDiffusion(preset(found.config["preset"]))
+    """The network of a checkpoint, with its averaged weights, ready to sample.
+
+    Raises:
+        UserError: See `network_of`.
+    """
+    model = MMDiffusion(network_of(found))
     model.load_state_dict(found.weights("ema"))
     return model.eval().requires_grad_(False)
 
@@ -102,7 +125,7 @@ def sample(
     if found is None:
         raise UserError(f"{run}: holds no checkpoint; train it first with `avbench train {recipe.baseline}`")
     model = load(found).to(device)
-    config = preset(found.config["preset"])
+    config = model.config
     size = recipe.sample.batch_size
     for start in range(0, len(numbers), size):
         chunk = numbers[start : start + size]
@@ -111,7 +134,7 @@ def sample(
             chunk,
             video_shape=config.video_size,
             audio_shape=config.audio_size,
-            schedule=linear_schedule(),
+            schedule=linear_schedule(found.config.get("timesteps", TRAIN_TIMESTEPS)),
             scheduler=recipe.sample.scheduler,
             steps=recipe.sample.steps,
             seed=recipe.sample.seed,

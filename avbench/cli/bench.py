@@ -15,7 +15,13 @@ Baseline = Annotated[str, typer.Argument(help="Name of a baseline: `avbench list
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", help="Dataset folder, or a name below datasets/. Default: the recipe's.")
 ]
-Preset = Annotated[str, typer.Option(help="tiny (CPU, minutes) or paper (GPU), or a recipe .toml file.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="A recipe of `avbench list recipes` without the baseline's name (tiny, small, paper...), or a .toml file. "
+        "Default: that of the run in --out, else tiny."
+    ),
+]
 RunOut = Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: runs/BASELINE-PRESET.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1. Default: cuda when there is one.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps instead of the recipe's.")]
@@ -28,7 +34,7 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: th
 def run_baseline(
     baseline: Baseline,
     dataset: DatasetOption = None,
-    preset: Preset = "tiny",
+    preset: Preset = None,
     out: RunOut = None,
     steps: Steps = None,
     n: Samples = None,
@@ -61,7 +67,7 @@ def run_baseline(
 def train(
     baseline: Baseline,
     dataset: DatasetOption = None,
-    preset: Preset = "tiny",
+    preset: Preset = None,
     out: RunOut = None,
     steps: Steps = None,
     device: Device = None,
@@ -86,7 +92,7 @@ def train(
 @app.command(rich_help_panel=PANEL)
 def sample(
     baseline: Baseline,
-    preset: Preset = "tiny",
+    preset: Preset = None,
     out: RunOut = None,
     n: Samples = None,
     device: Device = None,

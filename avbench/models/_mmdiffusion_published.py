@@ -21,6 +21,22 @@ def stripped(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
 
 
+def is_super_resolution(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether these are the tensors of the 64 -> 256 super-resolution network, whose first layer is one convolution.
+
+    Raises:
+        UserError: They are those of neither network of MM-Diffusion.
+    """
+    if any(name.startswith("input_blocks.0.0.video_conv.") for name in tensors):
+        return False
+    if "input_blocks.0.0.weight" in tensors:
+        return True
+    raise UserError(
+        f"{_WHERE}: no tensor is called input_blocks.0.0.video_conv... or input_blocks.0.0.weight, so this is neither "
+        f"the coupled U-Net nor its super-resolution network; its first tensors are {_listed(list(tensors))}"
+    )
+
+
 def config_of(
     tensors: Mapping[str, Tensor],
     *,
