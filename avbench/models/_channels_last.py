@@ -2,13 +2,16 @@
 
 One memory layout serves every layer of a video network without a single copy: the frames are an image batch
 (B·F, C, H, W) in PyTorch's channels-last format, the time axis is the image (B, C, F, H·W) of the same bytes, and
-attention tokens and 1x1 convolutions are matrix products over the last axis. The one layer that PyTorch 2.11 runs
-slowly there is `group_norm` (on a CPU its channels-last backward takes longer than the convolution beside it), hence
-the one below.
+attention tokens and 1x1 convolutions are matrix products over the last axis. Two things PyTorch 2.11 does slowly there
+on a CPU are done otherwise here: `group_norm`, whose channels-last backward takes longer than the convolution beside
+it, and `linear` in float32, whose library reaches half of what the convolutions reach on processors of another maker.
 """
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -16,13 +19,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+_TILE = 2**18
+"""Elements that `group_norm` works on at a time on a CPU: intermediate values then stay in the cache, and no allocation
+is so large that the system has to hand out fresh pages for it."""
+
+_IMAGES = 16
+"""Images that a 1x1 convolution's tokens are split into: PyTorch sends a single image down a slower path."""
+
+_SCORES = 2**22
+"""Attention scores computed at a time where they are written out, so that they stay in the cache."""
+
 _MAX_ROWS = 65535
 """Largest batch that every fused CUDA attention kernel takes: it is a grid dimension of the launch."""
 
 
 def pointwise(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
     """Apply a convolution of kernel 1 to channels-last ``x`` (..., C_in) as a matrix product -> (..., C_out)."""
-    return F.linear(x, conv.weight.flatten(1), conv.bias)
+    weight, tokens = conv.weight.flatten(1), x.numel() // x.shape[-1]
+    images = math.gcd(tokens, _IMAGES)
+    if x.device.type != "cpu" or images == 1 or torch.compiler.is_compiling():
+        return F.linear(x, weight, conv.bias)
+    split = x.reshape(images, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)
+    out = F.conv2d(split, weight[:, :, None, None], conv.bias)
+    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
 def conv_spatial(conv: nn.Conv2d, video: Tensor) -> Tensor:
@@ -80,25 +99,43 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
         heads: Number of heads.
 
     Returns:
-        (N, T, C). The softmax is computed in float32 by the fused kernels whatever the input type.
+        (N, T, C). The exponentials are summed in float32 whatever the input type.
     """
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
-    if q.shape[0] <= _MAX_ROWS:
-        out = F.scaled_dot_product_attention(q, k, v)
+    written_out = _written_out(q, k, v)
+    rows = max(1, _SCORES // (heads * q.shape[2] * k.shape[2])) if written_out else _MAX_ROWS
+    attend: Callable[..., Tensor] = _attend if written_out else F.scaled_dot_product_attention
+    if q.shape[0] <= rows:
+        out = attend(q, k, v)
     else:
-        parts = zip(q.split(_MAX_ROWS), k.split(_MAX_ROWS), v.split(_MAX_ROWS), strict=True)
-        out = torch.cat([F.scaled_dot_product_attention(*part) for part in parts])
+        out = torch.cat([attend(*part) for part in zip(q.split(rows), k.split(rows), v.split(rows), strict=True)])
     return out.transpose(1, 2).flatten(2)
 
 
-def group_norm(x: Tensor, norm: nn.GroupNorm, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
-    """GroupNorm over everything but the batch, then ``* (1 + scale) + shift``, at least in float32.
+def _written_out(*inputs: Tensor) -> bool:
+    """Whether plain matrix products beat the fused kernel: bfloat16 on a CPU, no scores to keep for a backward pass."""
+    half_on_cpu = inputs[0].device.type == "cpu" and inputs[0].dtype == torch.bfloat16
+    needs_grad = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
+    return half_on_cpu and not needs_grad and not torch.compiler.is_compiling()
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention by two matrix products."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    return scores.softmax(-1) @ v
+
+
+def group_norm(
+    x: Tensor, norm: nn.GroupNorm, scale: Tensor | None = None, shift: Tensor | None = None, *, silu: bool = False
+) -> Tensor:
+    """GroupNorm over everything but the batch, then ``* (1 + scale) + shift``, then SiLU, at least in float32.
 
     Args:
         x: Activations (B, ..., C); the statistics are over all axes between B and C, and the channels of a group.
         norm: Holds groups, eps, weight and bias.
         scale: Per-sample scale (B, C), or None.
         shift: Per-sample shift (B, C), or None.
+        silu: End with SiLU.
 
     Returns:
         The shape and type of ``x``.
@@ -106,42 +143,100 @@ def group_norm(x: Tensor, norm: nn.GroupNorm, scale: Tensor | None = None, shift
     wide = torch.promote_types(x.dtype, torch.float32)
     weight, bias = norm.weight.to(wide).expand(x.shape[0], -1), norm.bias.to(wide).expand(x.shape[0], -1)
     if scale is not None and shift is not None:
-        weight, bias = weight * (1 + scale), bias * (1 + scale) + shift
-    out = _GroupNorm.apply(x.flatten(1, -2).to(wide), weight, bias, norm.num_groups, norm.eps)
-    return out.to(x.dtype).view_as(x)
+        scale = 1 + scale.to(wide)
+        weight, bias = weight * scale, bias * scale + shift
+    return _GroupNorm.apply(x.flatten(1, -2), weight, bias, norm.num_groups, norm.eps, silu).view_as(x)
 
 
 class _GroupNorm(torch.autograd.Function):
-    """y = (x - m) r w + b with m, r = mean and 1 / sqrt(variance + eps) per sample and group.
+    """y = f(z w + b), z = (x - m) r; m, r = mean and 1 / sqrt(variance + eps) per sample and group; f: SiLU or none.
 
-    Every reduction is over the token axis first, which channels-last memory makes contiguous.
+    Every reduction is over the token axis first, which channels-last memory makes contiguous. The backward pass needs
+    ``x`` and the statistics only.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
-        """Normalise ``x`` (B, N, C) with per-sample ``weight`` and ``bias`` (B, C)."""
-        mean = _group_mean(x.mean(1), groups)
-        centred = x - mean.unsqueeze(1)
-        rstd = (_group_mean(centred.square().mean(1), groups) + eps).rsqrt()
-        ctx.save_for_backward(x, weight, mean, rstd)
-        ctx.groups = groups
-        return torch.addcmul(bias.unsqueeze(1), centred, (rstd * weight).unsqueeze(1))
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool) -> Tensor:
+        """Normalise ``x`` (B, N, C) with per-sample ``weight`` and ``bias`` (B, C), both at least float32."""
+        wide, tokens = weight.dtype, x.shape[1]
+        rows, run = _tile(x)
+        blocks, means, rstds = [], [], []
+        for part, w, b in zip(x.split(rows), weight.split(rows), bias.split(rows), strict=True):
+            tiles = part.split(run, 1)
+            mean = _group_mean(_total(tile.to(wide).sum(1) for tile in tiles) / tokens, groups).unsqueeze(1)
+            variance = _total((tile - mean).square().sum(1) for tile in tiles) / tokens
+            rstd = (_group_mean(variance, groups) + eps).rsqrt().unsqueeze(1)
+            done = (_affine(tile - mean, rstd * w.unsqueeze(1), b.unsqueeze(1), silu) for tile in tiles)
+            blocks.append(_joined(done, like=part, run=run))
+            means.append(mean)
+            rstds.append(rstd)
+        ctx.save_for_backward(x, weight, bias, torch.cat(means), torch.cat(rstds))
+        ctx.groups, ctx.silu = groups, silu
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        """With g = w dy and z = (x - m) r: dx = r (g - mean(g) - z mean(g z)); dw = sum(dy z); db = sum(dy)."""
-        x, weight, mean, rstd = ctx.saved_tensors
-        tokens = x.shape[1]
-        grad_bias = grad.sum(1)
-        grad_weight = ((grad * x).sum(1) - mean * grad_bias) * rstd
-        mean_g = _group_mean(weight * grad_bias / tokens, ctx.groups)
-        mean_gz = _group_mean(weight * grad_weight / tokens, ctx.groups)
-        slope = -rstd.square() * mean_gz
-        offset = -rstd * mean_g - mean * slope
-        from_x = torch.addcmul(offset.unsqueeze(1), x, slope.unsqueeze(1))
-        grad_x = torch.addcmul(from_x, grad, (rstd * weight).unsqueeze(1))
-        return grad_x, grad_weight, grad_bias, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+        """With g = f'(z w + b) dy: dw = sum(g z), db = sum(g), dx = r (w g - mean(w g) - z mean(w g z))."""
+        saved = ctx.saved_tensors
+        rows, run = _tile(saved[0])
+        parts = zip(*(tensor.split(rows) for tensor in (grad, *saved)), strict=True)
+        done = [_group_norm_backward(part, ctx.groups, ctx.silu, run) for part in parts]
+        grad_x, grad_weight, grad_bias = (
+            column[0] if len(done) == 1 else torch.cat(column) for column in zip(*done, strict=True)
+        )
+        return grad_x, grad_weight, grad_bias, None, None, None
+
+
+def _group_norm_backward(parts: Sequence[Tensor], groups: int, silu: bool, run: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x, weight and bias, from dy, x, weight, bias, mean and rstd, ``run`` tokens at a time."""
+    grad, x, weight, bias, mean, rstd = parts
+    tokens, inner, sums, products = x.shape[1], [], [], []
+    slope = rstd * weight.unsqueeze(1)
+    for tile, grad_tile in zip(x.split(run, 1), grad.split(run, 1), strict=True):
+        centred, g = tile - mean, grad_tile.to(weight.dtype)
+        if silu:
+            g = torch.ops.aten.silu_backward(g, torch.addcmul(bias.unsqueeze(1), centred, slope))
+        inner.append(g)
+        sums.append(g.sum(1))
+        products.append((g * centred).sum(1))
+    grad_bias, grad_weight = _total(sums), _total(products) * rstd.squeeze(1)
+    offset = -rstd * _group_mean(weight * grad_bias / tokens, groups).unsqueeze(1)
+    drift = -rstd.square() * _group_mean(weight * grad_weight / tokens, groups).unsqueeze(1)
+    moved = (
+        torch.addcmul(torch.addcmul(offset, tile - mean, drift), g, slope)
+        for tile, g in zip(x.split(run, 1), inner, strict=True)
+    )
+    return _joined(moved, like=x, run=run), grad_weight, grad_bias
+
+
+def _tile(x: Tensor) -> tuple[int, int]:
+    """Rows and tokens of ``x`` (B, N, C) to work on at a time: all, but for a CPU without a compiler."""
+    batch, tokens, channels = x.shape
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return batch, tokens
+    return max(1, _TILE // (tokens * channels)), max(1, _TILE // channels)
+
+
+def _affine(centred: Tensor, slope: Tensor, offset: Tensor, silu: bool) -> Tensor:
+    """SiLU or nothing, after ``centred * slope + offset``."""
+    y = torch.addcmul(offset, centred, slope)
+    return F.silu(y) if silu else y
+
+
+def _joined(parts: Iterable[Tensor], *, like: Tensor, run: int) -> Tensor:
+    """Put runs of tokens together in the shape and type of ``like``, one at a time."""
+    if like.shape[1] <= run:
+        return next(iter(parts)).to(like.dtype)
+    out = torch.empty_like(like, memory_format=torch.contiguous_format)
+    for place, part in zip(out.split(run, 1), parts, strict=True):
+        place.copy_(part)
+    return out
+
+
+def _total(parts: Iterable[Tensor]) -> Tensor:
+    """Sum of tensors."""
+    return functools.reduce(torch.add, parts)
 
 
 def _group_mean(x: Tensor, groups: int) -> Tensor:

@@ -25,9 +25,29 @@ class GroupNorm(nn.Module):
         super().__init__()
         self.GroupNorm = nn.GroupNorm(groups, channels)
 
-    def forward(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None, *, silu: bool = False
+    ) -> Tensor:
         """See `_channels_last.group_norm`."""
-        return layers.group_norm(x, self.GroupNorm, scale, shift)
+        return layers.group_norm(x, self.GroupNorm, scale, shift, silu=silu)
+
+
+class Activated(nn.Sequential):
+    """GroupNorm, SiLU, then the rest; the first two are computed as one."""
+
+    def forward(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        """``scale`` and ``shift`` go to the GroupNorm."""
+        return self.rest(self.activated(x, scale, shift))
+
+    def activated(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        """Run the GroupNorm and SiLU."""
+        return self[0](x, scale, shift, silu=True)
+
+    def rest(self, x: Tensor) -> Tensor:
+        """Run what follows them."""
+        for layer in list(self)[2:]:
+            x = layer(x)
+        return x
 
 
 class VideoConv(nn.Module):
@@ -142,20 +162,20 @@ class ResBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.resample = resample
-        self.video_in_layers = nn.Sequential(
+        self.video_in_layers = Activated(
             GroupNorm(groups, in_channels), nn.SiLU(), VideoConv(in_channels, out_channels)
         )
-        self.audio_in_layers = nn.Sequential(
+        self.audio_in_layers = Activated(
             GroupNorm(groups, in_channels), nn.SiLU(), AudioConv(in_channels, out_channels, audio_dilation)
         )
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, 2 * out_channels))
-        self.video_out_layers = nn.Sequential(
+        self.video_out_layers = Activated(
             GroupNorm(groups, out_channels),
             nn.SiLU(),
             nn.Dropout(dropout),
             zeroed(VideoPointwise(out_channels, out_channels)),
         )
-        self.audio_out_layers = nn.Sequential(
+        self.audio_out_layers = Activated(
             GroupNorm(groups, out_channels),
             nn.SiLU(),
             nn.Dropout(dropout),
@@ -171,13 +191,20 @@ class ResBlock(nn.Module):
     def forward(self, video: Tensor, audio: Tensor, emb: Tensor) -> tuple[Tensor, Tensor]:
         """Transform both streams given the time embedding ``emb`` (B, E)."""
         inner_video, inner_audio = self.video_in_layers(video), self.audio_in_layers(audio)
-        if self.resample != "keep":
-            move = layers.pool if self.resample == "down" else layers.repeat
-            inner_video, inner_audio = move(inner_video, inner_audio)
-            video, audio = move(video, audio)
+        if self.resample == "down":
+            inner_video, inner_audio = layers.pool(inner_video, inner_audio)
+            video, audio = layers.pool(video, audio)
         scale, shift = self.emb_layers(emb).chunk(2, -1)
-        video = self.video_skip_connection(video) + _modulated(self.video_out_layers, inner_video, scale, shift)
-        audio = self.audio_skip_connection(audio) + _modulated(self.audio_out_layers, inner_audio, scale, shift)
+        inner_video = self.video_out_layers.activated(inner_video, scale, shift)
+        inner_audio = self.audio_out_layers.activated(inner_audio, scale, shift)
+        if self.resample == "up" and self.training:
+            # The paper repeats before the norm, which changes no statistic; only dropout tells the copies apart.
+            inner_video, inner_audio = layers.repeat(inner_video, inner_audio)
+            video, audio = layers.repeat(video, audio)
+        video = self.video_skip_connection(video) + self.video_out_layers.rest(inner_video)
+        audio = self.audio_skip_connection(audio) + self.audio_out_layers.rest(inner_audio)
+        if self.resample == "up" and not self.training:
+            video, audio = layers.repeat(video, audio)
         if self.audio_attention_block is not None:
             audio = self.audio_attention_block(audio)
         return self._attend_video(video), audio
@@ -188,7 +215,7 @@ class ResBlock(nn.Module):
             return video
         batch, frames, height, width, _ = video.shape
         tokens = self.spatial_attention_block(video.flatten(0, 1).flatten(1, 2))
-        tokens = tokens.unflatten(0, (batch, frames)).transpose(1, 2).flatten(0, 1)
+        tokens = tokens.unflatten(0, (batch, frames)).transpose(1, 2).contiguous().flatten(0, 1)
         tokens = self.temporal_attention_block(tokens)
         return tokens.unflatten(0, (batch, -1)).transpose(1, 2).unflatten(2, (height, width)).contiguous()
 
@@ -286,15 +313,6 @@ def window_index(
 def _take(x: Tensor, index: Tensor, run: int) -> Tensor:
     """Gather runs of ``run`` tokens of (B, T, C) -> (B, len(index) * run, C)."""
     return x.unflatten(1, (-1, run)).index_select(1, index).flatten(1, 2)
-
-
-def _modulated(out_layers: nn.Sequential, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Run GroupNorm with scale and shift, then the rest of ``out_layers``."""
-    norm, *rest = out_layers
-    x = norm(x, scale, shift)
-    for layer in rest:
-        x = layer(x)
-    return x
 
 
 def timestep_embedding(timesteps: Tensor, channels: int) -> Tensor:

@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from avbench.errors import UserError
 from avbench.models import _mmdiffusion_published as published
 from avbench.models._coupled_blocks import (
+    Activated,
     AudioConv,
     CrossAttention,
     GroupNorm,
@@ -77,12 +78,8 @@ class MMDiffusion(nn.Module):
         self.middle_blocks = builder.middle()
         self.output_blocks = nn.ModuleList(builder.up())
         base, groups = config.level_channels[0], config.norm_groups
-        self.audio_out = nn.Sequential(
-            GroupNorm(groups, base), nn.SiLU(), zeroed(AudioConv(base, config.audio_size[0]))
-        )
-        self.video_out = nn.Sequential(
-            GroupNorm(groups, base), nn.SiLU(), zeroed(VideoHead(base, config.video_size[1]))
-        )
+        self.audio_out = Activated(GroupNorm(groups, base), nn.SiLU(), zeroed(AudioConv(base, config.audio_size[0])))
+        self.video_out = Activated(GroupNorm(groups, base), nn.SiLU(), zeroed(VideoHead(base, config.video_size[1])))
 
     @classmethod
     def from_published(

@@ -46,6 +46,14 @@ def test_pointwise_is_a_convolution_of_kernel_one() -> None:
     torch.testing.assert_close(layers.pointwise(conv, video), conv(video.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1))
 
 
+@pytest.mark.parametrize("tokens", [(3, 7), (2, 5, 8), (16, 32)])
+def test_pointwise_takes_any_number_of_tokens_and_any_strides(tokens: tuple[int, ...]) -> None:
+    """16 images where 16 divides the tokens, fewer where not, a plain product where nothing does."""
+    conv, x = nn.Conv1d(6, 10, 1), torch.randn(*tokens, 6).transpose(0, 1)
+    expected = x @ conv.weight[:, :, 0].T + conv.bias
+    torch.testing.assert_close(layers.pointwise(conv, x), expected)
+
+
 def test_resampling_averages_and_repeats() -> None:
     video, audio = _video(), torch.randn(2, 24, 6)
     small, short = layers.pool(video, audio)
@@ -67,6 +75,35 @@ def test_group_norm_equals_pytorch_then_scale_and_shift() -> None:
     torch.testing.assert_close(layers.group_norm(video, norm, scale, shift), expected)
 
 
+@pytest.mark.parametrize("silu", [False, True])
+@pytest.mark.parametrize("shape", [(2, 40, 6), (7, 4, 6), (5, 9, 6)])
+def test_group_norm_in_tiles_is_group_norm_at_once(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], silu: bool
+) -> None:
+    """Tiles of tokens (the last one shorter), tiles of rows, and one row at a time: values and gradients."""
+    norm, results = nn.GroupNorm(3, 6), []
+    nn.init.normal_(norm.weight)
+    x, scale, shift = torch.randn(shape), torch.randn(shape[0], 6), torch.randn(shape[0], 6)
+    for tile in (2**18, 60):
+        monkeypatch.setattr(layers, "_TILE", tile)
+        inputs = [t.clone().requires_grad_() for t in (x, scale, shift)]
+        out = layers.group_norm(inputs[0], norm, *inputs[1:], silu=silu)
+        results.append([out, *torch.autograd.grad(out.square().sum(), [*inputs, norm.weight, norm.bias])])
+    expected = norm(x.transpose(1, 2)).transpose(1, 2) * (1 + scale[:, None]) + shift[:, None]
+    torch.testing.assert_close(results[1][0], F.silu(expected) if silu else expected)
+    for tiled, whole in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(tiled, whole, atol=1e-4, rtol=1e-4)
+
+
+def test_group_norm_keeps_only_its_input_for_the_backward_pass() -> None:
+    """SiLU's input is computed again from it: half the activations of a Res."""
+    kept: list[int] = []
+    x = torch.randn(1, 4096, 8, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):  # type: ignore[func-returns-value]
+        layers.group_norm(x, nn.GroupNorm(4, 8), silu=True)
+    assert sum(kept) < 1.1 * x.numel()
+
+
 def test_group_norm_survives_a_mean_far_from_zero() -> None:
     """A variance by E[x²] - E[x]² in float32 would be noise here."""
     audio = torch.randn(1, 4096, 4) + 3e3
@@ -74,7 +111,8 @@ def test_group_norm_survives_a_mean_far_from_zero() -> None:
     torch.testing.assert_close(out.std(1, unbiased=False), torch.ones(1, 4), atol=1e-3, rtol=0)
 
 
-def test_group_norm_gradients_match_finite_differences() -> None:
+@pytest.mark.parametrize("silu", [False, True])
+def test_group_norm_gradients_match_finite_differences(silu: bool) -> None:
     norm = nn.GroupNorm(2, 4).double()
     nn.init.normal_(norm.weight)
 
@@ -82,7 +120,7 @@ def test_group_norm_gradients_match_finite_differences() -> None:
         moved = nn.GroupNorm(2, 4)
         del moved.weight, moved.bias
         moved.weight, moved.bias = weight, bias  # type: ignore[assignment]
-        return layers.group_norm(x, moved, scale, shift)
+        return layers.group_norm(x, moved, scale, shift, silu=silu)
 
     inputs = [torch.randn(shape, dtype=torch.float64) for shape in ((2, 5, 4), (2, 4), (2, 4), (4,), (4,))]
     assert torch.autograd.gradcheck(run, [x.requires_grad_() for x in inputs])
@@ -112,3 +150,15 @@ def test_attention_of_more_rows_than_a_grid_allows_is_split(monkeypatch: pytest.
     monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a: calls.append(len(a[0])) or fused(*a))
     torch.testing.assert_close(layers.attention(q, k, v, 2), whole)
     assert calls == [3, 3, 1]
+
+
+def test_attention_in_half_precision_is_close_to_float32_with_and_without_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Written out for sampling, a row at a time; fused where a backward pass would have to keep the scores."""
+    monkeypatch.setattr(layers, "_SCORES", 64)
+    q, k, v = torch.randn(3, 7, 5, 32).bfloat16().unbind(0)
+    wanted = layers.attention(q.float(), k.float(), v.float(), 2)
+    for out in (layers.attention(q, k, v, 2), layers.attention(q.requires_grad_(), k, v, 2)):
+        assert out.dtype == torch.bfloat16
+        torch.testing.assert_close(out.float(), wanted, atol=0.02, rtol=0.02)
