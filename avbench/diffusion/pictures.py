@@ -7,7 +7,7 @@ steps it is "ddim25" of the published code. ``ddpm`` draws from the learned vari
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -31,7 +31,7 @@ def sample_pictures(
     schedule: Schedule,
     scheduler: PictureSolver,
     steps: int,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
 ) -> Iterator[Tensor | None]:
     """Sample pictures from given start noise.
 
@@ -41,7 +41,7 @@ def sample_pictures(
         schedule: Training schedule.
         scheduler: Which solver.
         steps: Solver steps.
-        generator: CPU generator: noise of the steps of ``ddpm``; ``ddim`` draws none.
+        generators: CPU generators, one per picture: noise of the steps of ``ddpm``; ``ddim`` draws none.
 
     Yields:
         None after every step but the last, then the pictures, float32 (N, C, H, W) on the CPU, clamped to [-1, 1].
@@ -61,7 +61,7 @@ def sample_pictures(
             noise, _ = split(output)
             pictures = solver.step(noise, timestep, pictures, use_clipped_model_output=True, return_dict=False)[0]
         else:
-            pictures = solver.step(output, timestep, pictures, generator=generator, return_dict=False)[0]
+            pictures = solver.step(output, timestep, pictures, generator=list(generators), return_dict=False)[0]
         if number + 1 < len(solver.timesteps):
             yield None
     yield pictures.float().clamp(-1, 1).cpu()

@@ -24,9 +24,8 @@ def _best(noisy: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
 def _sample(scheduler: PictureSolver, steps: int, start: torch.Tensor | None = None) -> torch.Tensor:
     if start is None:
         start = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    made = sample_pictures(
-        _best, start, schedule=SCHEDULE, scheduler=scheduler, steps=steps, generator=torch.Generator().manual_seed(1)
-    )
+    generators = [torch.Generator().manual_seed(number) for number in range(len(start))]
+    made = sample_pictures(_best, start, schedule=SCHEDULE, scheduler=scheduler, steps=steps, generators=generators)
     *_, pictures = made
     assert pictures is not None
     return pictures
@@ -52,11 +51,7 @@ def test_ddim25_takes_every_fortieth_timestep_from_zero_on() -> None:
         return _best(noisy, timesteps)
 
     start = torch.zeros(2, 3, 4, 4)
-    made = list(
-        sample_pictures(
-            denoise, start, schedule=SCHEDULE, scheduler="ddim", steps=25, generator=torch.Generator().manual_seed(0)
-        )
-    )
+    made = list(sample_pictures(denoise, start, schedule=SCHEDULE, scheduler="ddim", steps=25, generators=[]))
     assert seen == [[t, t] for t in range(960, -1, -40)]
     assert [picture is None for picture in made] == [True] * 24 + [False]
 
@@ -70,7 +65,7 @@ def test_a_step_of_ddim_takes_its_noise_from_the_clipped_estimate() -> None:
         schedule=SCHEDULE,
         scheduler="ddim",
         steps=2,
-        generator=torch.Generator(),
+        generators=[],
     )
     *_, pictures = made
     kept = SCHEDULE.alphas_cumprod
