@@ -146,11 +146,12 @@ def build(
     """
     views = _views.folder(ws)
     clips = [clip for shard in plans for clip in shard.clips]
+    all_there = all((views / clip.view_name).exists() for clip in clips)  # then processes would start for nothing
     outcomes = parallel.run(
         partial(_make_view, folder=views),
         clips,
         item_id=lambda clip: clip.clip_id,
-        workers=workers,
+        workers=1 if all_there else workers,
         reporter=reporter,
         description="shard",
     )
