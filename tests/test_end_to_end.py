@@ -14,7 +14,7 @@ from avbench.dataset import dataset_card, load_index
 from avbench.leaderboard import records
 from avbench.runs import Run
 from avbench.scored import score_folder
-from avbench.training.loop import read_log
+from avbench.training.log import read_log
 from benchmarks import real_line
 
 pytestmark = pytest.mark.slow

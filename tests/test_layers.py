@@ -27,7 +27,7 @@ LAYERS = (
     ("protocol", "levels", "inputs", "cache", "measure", "sides", "statistics", "context", "scoring"),
     ("leaderboard", "inspection"),
     ("runs", "scored", "compare", "selftest", "doctor", "catalogue"),
-    ("cli",),
+    ("cli", "main__"),
 )
 """A room imports from its own layer and from those before it, never from a later one."""
 

@@ -7,6 +7,7 @@ of the two mean squared errors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -35,6 +36,7 @@ class NoisyPair(NamedTuple):
         video_noise: Same shape as ``video``.
         audio_noise: Same shape as ``audio``.
         timesteps: int64 (B,), uniform in [0, steps).
+        level: float32 (B,), ``timesteps`` as a share of all steps, in [0, 1); None where nobody asks.
     """
 
     video: torch.Tensor
@@ -42,20 +44,31 @@ class NoisyPair(NamedTuple):
     video_noise: torch.Tensor
     audio_noise: torch.Tensor
     timesteps: torch.Tensor
+    level: torch.Tensor | None = None
 
 
-def noise_pair(schedule: Schedule, video: torch.Tensor, audio: torch.Tensor, generator: torch.Generator) -> NoisyPair:
+def noise_pair(
+    schedule: Schedule,
+    video: torch.Tensor,
+    audio: torch.Tensor,
+    generator: torch.Generator | Sequence[torch.Generator],
+) -> NoisyPair:
     """Draw a timestep per sample and noise both modalities at it.
 
     Args:
         schedule: Noise schedule.
         video: (B, T, C, H, W) in [-1, 1].
         audio: (B, C, L) in [-1, 1].
-        generator: CPU generator; the draw is the same on every device.
+        generator: CPU generator, or one per sample, so that a sample's draw does not depend on the batch it is in.
+            The draw is the same on every device.
     """
-    timesteps = torch.randint(0, schedule.config.num_train_timesteps, (len(video),), generator=generator)
-    video_noise = torch.randn(video.shape, generator=generator).to(video)
-    audio_noise = torch.randn(audio.shape, generator=generator).to(audio)
+    steps = schedule.config.num_train_timesteps
+    if isinstance(generator, torch.Generator):
+        timesteps, video_noise, audio_noise = _draw(steps, len(video), video.shape, audio.shape, generator)
+    else:
+        each = [_draw(steps, 1, (1, *video.shape[1:]), (1, *audio.shape[1:]), g) for g in generator]
+        timesteps, video_noise, audio_noise = (torch.cat(drawn) for drawn in zip(*each, strict=True))
+    video_noise, audio_noise = video_noise.to(video), audio_noise.to(audio)
     timesteps = timesteps.to(video.device)
     return NoisyPair(
         schedule.add_noise(video, video_noise, timesteps),
@@ -63,14 +76,27 @@ def noise_pair(schedule: Schedule, video: torch.Tensor, audio: torch.Tensor, gen
         video_noise,
         audio_noise,
         timesteps,
+        timesteps / steps,
     )
 
 
+def _draw(
+    steps: int, count: int, video: Sequence[int], audio: Sequence[int], generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Timesteps and both noises, in this order."""
+    timesteps = torch.randint(0, steps, (count,), generator=generator)
+    return timesteps, torch.randn(tuple(video), generator=generator), torch.randn(tuple(audio), generator=generator)
+
+
 class PairLoss(NamedTuple):
-    """Mean squared noise error per sample, each a mean over the elements of its modality; float32 (B,)."""
+    """Mean squared noise error per sample, each a mean over the elements of its modality; float32 (B,).
+
+    ``level`` is the noise level of each sample in [0, 1), for logs that tell the losses apart by it, or None.
+    """
 
     video: torch.Tensor
     audio: torch.Tensor
+    level: torch.Tensor | None = None
 
     @property
     def total(self) -> torch.Tensor:
@@ -82,4 +108,4 @@ def pair_loss(predicted_video: torch.Tensor, predicted_audio: torch.Tensor, targ
     """Noise-prediction loss of both modalities, computed in float32."""
     video = (predicted_video.float() - target.video_noise.float()).square().flatten(1).mean(1)
     audio = (predicted_audio.float() - target.audio_noise.float()).square().flatten(1).mean(1)
-    return PairLoss(video, audio)
+    return PairLoss(video, audio, target.level)

@@ -53,8 +53,9 @@ def save(
     config: dict[str, Any],
     *,
     keep: int = 2,
+    keep_every: int | None = None,
 ) -> Path:
-    """Publish a checkpoint and delete all but the newest ``keep``.
+    """Publish a checkpoint and delete older ones.
 
     Args:
         folder: The run's ``checkpoints`` folder.
@@ -63,7 +64,8 @@ def save(
         ema: Averaged weights, same names.
         optimizer: Its state is saved for an exact resume.
         config: Stored as JSON in the metadata of every file.
-        keep: Checkpoints left on disk.
+        keep: Newest checkpoints left on disk.
+        keep_every: Checkpoints of steps that are multiples of this are left as well; None leaves none.
 
     Returns:
         The new folder.
@@ -82,7 +84,8 @@ def save(
     shutil.rmtree(final, ignore_errors=True)
     os.replace(scratch, final)
     for old in sorted(folder.glob("step-*"))[:-keep]:
-        shutil.rmtree(old)
+        if keep_every is None or int(old.name.removeprefix("step-")) % keep_every:
+            shutil.rmtree(old)
     return final
 
 

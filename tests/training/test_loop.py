@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,7 +19,10 @@ from avbench.progress import Bar, Reporter
 from avbench.recipe import TrainRecipe
 from avbench.schema import Batch
 from avbench.training import checkpoint
+from avbench.training.average import Average
+from avbench.training.log import read_log
 from avbench.training.loop import train
+from tests.training import toy
 
 CPU = torch.device("cpu")
 
@@ -176,3 +180,50 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 def test_old_checkpoints_are_removed(tmp_path: Path) -> None:
     run(tmp_path, 20)
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["step-00000015", "step-00000020"]
+
+
+def kept(folder: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in (folder / "checkpoints").iterdir())
+
+
+def test_checkpoints_of_every_nth_step_are_kept_for_good(tmp_path: Path) -> None:
+    toy.run(tmp_path, toy.recipe(14, checkpoint_every=2, keep_last=3, keep_every=4))
+    assert kept(tmp_path) == [4, 8, 10, 12, 14]
+
+
+def test_what_is_kept_and_shown_may_change_when_a_run_goes_on(tmp_path: Path) -> None:
+    first, second = toy.recipe(6), toy.recipe(12, keep_last=1, keep_every=5, activation_checkpointing=True)
+    toy.run(tmp_path, first, config=first.defining())
+    toy.run(tmp_path, second, config=second.defining())
+    other = toy.recipe(12, accumulate=2)
+    with pytest.raises(UserError, match="differs in accumulate"):
+        toy.run(tmp_path, other, config=other.defining())
+
+
+def test_the_bar_shows_loss_and_clips_per_second(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    class Noting(Reporter):
+        def bar(self, description: str, total: float | None, unit: str = ""):  # type: ignore[no-untyped-def]
+            class Heard(Bar):
+                def advance(self, amount: float = 1.0, note: str = "") -> None:
+                    notes.append(note)
+
+            return nullcontext(Heard())
+
+    toy.run(tmp_path, toy.recipe(5), reporter=Noting())
+    assert notes[0] == ""
+    rows = read_log(tmp_path / "log.jsonl")
+    assert f"loss {sum(row['loss'] for row in rows) / 5:.4f}" in notes[-1]
+    assert all(re.fullmatch(r"loss \d+\.\d{4}  [\d.e+]+ clips/s", note) for note in notes[1:])
+
+
+def test_an_average_follows_floating_weights_and_copies_counters() -> None:
+    layer = torch.nn.BatchNorm1d(2)
+    average = Average(layer)
+    with torch.no_grad():
+        layer.weight += 1.0
+        layer.num_batches_tracked += 7
+    average.update(0.75)
+    assert torch.allclose(average.tensors["weight"], torch.full((2,), 1.25))
+    assert average.tensors["num_batches_tracked"] == 7
