@@ -1,12 +1,12 @@
 """A run: the folder in which a baseline is trained, sampled, scored and recorded.
 
-runs/<name>/recipe.json  checkpoints/  log.jsonl  run.html  samples/  result.json  per_clip.parquet
+runs/<name>/recipe.json  checkpoints/  log.jsonl  samples/  result.json  per_clip.parquet
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,13 @@ from avbench.baselines import _base
 from avbench.cache import FeatureCache
 from avbench.dataset import find_dataset
 from avbench.errors import UserError
+from avbench.inputs.conditions import Conditions
 from avbench.leaderboard.records import ResultRecord
 from avbench.progress import SILENT, Reporter
-from avbench.recipe import BaselineRecipe, TrainRecipe
+from avbench.recipe import BaselineRecipe, SampleRecipe
 from avbench.scored import SHOWN_CLIPS, pick_device, publish, write_record
 from avbench.training import checkpoint
-from avbench.training.log import edge_losses, read_log
-from avbench.training.page import NAME as PAGE_NAME
-from avbench.training.processes import rank
+from avbench.training.loop import edge_losses, read_log
 
 
 @dataclass
@@ -56,8 +55,8 @@ class Run:
         out: Path | None,
         steps: int | None = None,
         n: int | None = None,
+        sampling: Mapping[str, Any] | None = None,
         device: str | None = None,
-        track: Sequence[str] = (),
         reporter: Reporter = SILENT,
     ) -> Run:
         """Read the recipe and check every name before any work begins.
@@ -79,11 +78,11 @@ class Run:
             recipe = recipe.model_copy(update={"dataset": dataset})
         if steps is not None:
             recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
-        if track:
-            named = recipes.parse({**recipe.train.model_dump(), "track": tuple(track)}, TrainRecipe, "--track")
-            recipe = recipe.model_copy(update={"train": named})
         if n is not None:
             recipe = recipe.model_copy(update={"sample": recipe.sample.model_copy(update={"n": n})})
+        if sampling:
+            sample = recipes.parse({**recipe.sample.model_dump(), **sampling}, SampleRecipe, "sample")
+            recipe = recipe.model_copy(update={"sample": sample})
         protocols.load(recipe.protocol)
         folder = out or Path("runs") / f"{recipe.baseline}-{recipe.preset}"
         place = find_dataset(dataset) if dataset else None
@@ -100,35 +99,51 @@ class Run:
         return self.dataset
 
     def train(self) -> None:
-        """Train, or go on training; of several processes that a launcher started, the first writes and reports."""
+        """Train, or go on training."""
         if imported := self.imported():
             self.reporter.note(f"train      left out: the weights were imported from {imported['file']}")
             return
         dataset, begun = self._dataset(), time.monotonic()
-        if rank() == 0:
-            workspace.write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
+        workspace.write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
         baseline = registry.module("baseline", self.recipe.baseline)
         result = baseline.train(dataset, self.recipe, self.folder, device=self.device, reporter=self.reporter)
         self.reporter.note(
             f"train      {result.steps} steps, loss {result.first_loss:.3f} -> {result.final_loss:.3f} "
-            f"({time.monotonic() - begun:.1f} s), {self.folder / PAGE_NAME}"
+            f"({time.monotonic() - begun:.1f} s), {result.checkpoint}"
         )
 
     def sample(self) -> Path:
         """Sample what is missing."""
         begun = time.monotonic()
-        folder = self.folder / "samples"
-        made, already = _base.write_samples(self.folder, self.recipe, device=self.device, reporter=self.reporter)
+        folder = _base.samples_folder(self.folder, self.recipe)
+        made, already = _base.write_samples(
+            self.folder, self.recipe, device=self.device, conditions=self._conditions(), reporter=self.reporter
+        )
         before = f", {already} already" if already else ""
         self.reporter.note(f"sample     {made} clips{before} ({time.monotonic() - begun:.1f} s), {folder}")
         return folder
+
+    def _conditions(self) -> Conditions | None:
+        """The clips that samples are given, where the recipe asks for any."""
+        condition = self.recipe.sample.condition
+        if condition is None:
+            return None
+        window = _base.given_window(self.folder, self.recipe)
+        place = Path(condition.source)
+        found = Conditions(place if place.is_dir() else find_dataset(condition.source), condition, window)
+        if self.recipe.sample.n > len(found):
+            self.reporter.warn(
+                f"{condition.source}: {self.recipe.sample.n} clips are sampled from the windows of {len(found)}; "
+                f"samples.json says which has which"
+            )
+        return found
 
     def score(self, workers: int | None) -> ResultRecord:
         """Score the samples against the dataset; write the result and its page into the run's folder."""
         protocol = protocols.load(self.recipe.protocol)
         with FeatureCache(reporter=self.reporter) as cache:
             result = scoring.score(
-                self.folder / "samples",
+                _base.samples_folder(self.folder, self.recipe),
                 self._dataset(),
                 protocol,
                 workers=workers or parallel.default_workers(),
@@ -173,12 +188,12 @@ class Run:
 
     def _sampling(self) -> dict[str, Any]:
         """What the record says of sampling."""
-        card = workspace.read_json(self.folder / "samples" / "samples.json")
+        card = workspace.read_json(_base.samples_folder(self.folder, self.recipe) / "samples.json")
         return {**self.recipe.sample.model_dump(mode="json"), "seconds": card["seconds"]}
 
     def publish(self, record: ResultRecord, leaderboard: Path) -> None:
         """Add the record to a leaderboard folder with a few clips and the loss curve, and rebuild its page."""
-        clips = sorted((self.folder / "samples").glob("*.mp4"))[:SHOWN_CLIPS]
+        clips = sorted(_base.samples_folder(self.folder, self.recipe).glob("*.mp4"))[:SHOWN_CLIPS]
         publish(record, leaderboard, clips, read_log(self.folder / "log.jsonl"), self.reporter)
 
 

@@ -1,13 +1,15 @@
 """What every baseline file provides, and how its clips are written.
 
 A baseline module has ``train(dataset, recipe, run, *, device, reporter)`` and
-``sample(run, recipe, numbers, *, device, bar)``; `write_samples` does the rest.
+``sample(run, recipe, numbers, *, device, bar)``; `write_samples` does the rest. One that can be given a part of a clip
+also takes ``given`` and has ``clip_window(run, recipe)``, which says what clips it must be given.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,9 +18,15 @@ import torch
 
 from avbench import media, registry
 from avbench.dataset import dataset_card
+from avbench.diffusion.conditioning import GivenClip
+from avbench.diffusion.noise_schedule import TRAIN_TIMESTEPS
+from avbench.diffusion.sampling import SolverOptions
+from avbench.diffusion.solvers import timesteps
+from avbench.errors import UserError
 from avbench.progress import SILENT, Reporter
-from avbench.recipe import BaselineRecipe
+from avbench.recipe import BaselineRecipe, SampleRecipe
 from avbench.training import checkpoint
+from avbench.training.loader import WindowSpec
 from avbench.workspace import publish, read_json, write_json
 
 
@@ -32,6 +40,7 @@ class GeneratedClip:
         fps: Frames per second.
         audio: float32 (C, L) in [-1, 1].
         sample_rate_hz: Audio rate.
+        source: What it was given and from where; empty when nothing was.
     """
 
     clip_id: str
@@ -39,6 +48,18 @@ class GeneratedClip:
     fps: float
     audio: np.ndarray
     sample_rate_hz: int
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Conditions(Protocol):
+    """The clips that samples are given; `avbench.inputs.conditions.Conditions` reads them."""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What they come from, for the record."""
+
+    def clip(self, number: int) -> GivenClip:
+        """What sample ``number`` is given."""
 
 
 class Baseline(Protocol):
@@ -61,12 +82,12 @@ def default_device() -> torch.device:
 def run_config(recipe: BaselineRecipe, dataset: Path) -> dict[str, Any]:
     """What is stored inside every checkpoint: enough to say what made it.
 
-    What decides no weight, such as the number of steps, is not part of it: the same run may be trained further.
+    The number of steps is not part of it: the same run may be trained further.
     """
     return {
         "baseline": recipe.baseline,
         "preset": recipe.preset,
-        "train": recipe.train.defining(),
+        "train": recipe.train.model_dump(mode="json", exclude={"steps", "checkpoint_every"}),
         "dataset_sha256": dataset_card(dataset)["dataset_sha256"],
     }
 
@@ -84,27 +105,85 @@ def write_clip(clip: GeneratedClip, folder: Path) -> None:
     media.encode(folder / f"{clip.clip_id}.mp4", clip.video, clip.fps, clip.audio, clip.sample_rate_hz)
 
 
-def write_samples(
-    run: Path, recipe: BaselineRecipe, *, device: torch.device, reporter: Reporter = SILENT
-) -> tuple[int, int]:
-    """Sample what is missing of a run's clips into ``run/samples``.
+def samples_folder(run: Path, recipe: BaselineRecipe) -> Path:
+    """Where the samples of a run go: ``samples``, or ``samples-<task>`` where a part of each clip is given."""
+    condition = recipe.sample.condition
+    return run / (f"samples-{condition.task}" if condition else "samples")
 
-    ``samples.json`` says whose samples these are. Samples of another checkpoint or another recipe are deleted first.
+
+def given_window(run: Path, recipe: BaselineRecipe) -> WindowSpec:
+    """The clips that a run's network must be given.
+
+    Raises:
+        UserError: The baseline cannot be given a part of a clip, or the run has no checkpoint.
+    """
+    baseline = registry.module("baseline", recipe.baseline)
+    if not hasattr(baseline, "clip_window"):
+        raise UserError(f"baseline {recipe.baseline} cannot be given a part of a clip; sample it without --task")
+    found: WindowSpec = baseline.clip_window(run, recipe)
+    return found
+
+
+def solver_options(sample: SampleRecipe) -> SolverOptions:
+    """The solver of a recipe."""
+    return SolverOptions(
+        sample.scheduler,
+        sample.steps,
+        sample.spacing,
+        sample.video_threshold,
+        sample.audio_threshold,
+        sample.ddpm_variance,
+    )
+
+
+CARD_EVERY = 32
+"""Clips between two writings of ``samples.json`` while they carry sources."""
+
+
+def write_samples(
+    run: Path,
+    recipe: BaselineRecipe,
+    *,
+    device: torch.device,
+    conditions: Conditions | None = None,
+    reporter: Reporter = SILENT,
+) -> tuple[int, int]:
+    """Sample what is missing of a run's clips into `samples_folder`, each written as soon as it is made.
+
+    ``samples.json`` says whose samples these are, how they were sampled, and what each was given. Samples of another
+    checkpoint or another recipe are deleted first.
+
+    Args:
+        run: Folder of the run.
+        recipe: What to sample.
+        device: Where to compute.
+        conditions: What the samples are given; needed where the recipe has a condition.
+        reporter: Progress.
 
     Returns:
         The number made now, and the number an earlier call had made.
     """
-    folder = run / "samples"
+    folder = samples_folder(run, recipe)
     folder.mkdir(parents=True, exist_ok=True)
-    card = _samples_card(run, recipe)
-    missing = [i for i in range(recipe.sample.n) if not (folder / f"{clip_name(i)}.mp4").exists()]
+    card = _samples_card(run, recipe, conditions)
+    sources = card.get("sources")
+    missing = [
+        i
+        for i in range(recipe.sample.n)
+        if not (folder / f"{clip_name(i)}.mp4").exists() or (sources is not None and clip_name(i) not in sources)
+    ]
     baseline = registry.module("baseline", recipe.baseline)
+    given = {} if conditions is None else {"given": conditions.clip}
     begun, before = time.monotonic(), float(card["seconds"])
     with reporter.bar("sample", total=recipe.sample.n, unit="clip") as bar:
         bar.advance(recipe.sample.n - len(missing))
         try:
-            for clip in baseline.sample(run, recipe, missing, device=device, bar=bar):
+            for made, clip in enumerate(baseline.sample(run, recipe, missing, device=device, bar=bar, **given), 1):
                 write_clip(clip, folder)
+                if sources is not None:
+                    sources[clip.clip_id] = dict(clip.source)
+                    if made % CARD_EVERY == 0:
+                        write_json(folder / "samples.json", card)
         finally:
             card["seconds"] = round(before + time.monotonic() - begun, 2)
             write_json(folder / "samples.json", card)
@@ -116,22 +195,30 @@ def clip_name(number: int) -> str:
     return f"sample-{number:05d}"
 
 
-def _samples_card(run: Path, recipe: BaselineRecipe) -> dict[str, Any]:
+def _samples_card(run: Path, recipe: BaselineRecipe, conditions: Conditions | None) -> dict[str, Any]:
     """``samples.json`` as it stands, or a new one after the samples of something else are deleted."""
-    folder, found = run / "samples", checkpoint.latest(run / "checkpoints")
+    folder, found = samples_folder(run, recipe), checkpoint.latest(run / "checkpoints")
+    sample, options = recipe.sample, solver_options(recipe.sample)
+    config = found.config if found else {}
+    thresholds = dict(zip(("video_threshold", "audio_threshold"), options.thresholds, strict=True))
     card: dict[str, Any] = {
         "model": recipe.baseline,
         "preset": recipe.preset,
         "checkpoint": found.path.name if found else "",
         "config": found.config if found else {},
-        "sample": recipe.sample.model_dump(mode="json", exclude={"n", "batch_size"}),
+        "sample": {**sample.model_dump(mode="json", exclude={"n", "batch_size"}), **thresholds},
+        "timesteps": timesteps(sample.steps, sample.spacing, config.get("timesteps", TRAIN_TIMESTEPS)),
     }
+    if conditions is not None:
+        card["given"] = conditions.about
     path = folder / "samples.json"
     before = read_json(path) if path.exists() else {}
-    if {**before, "seconds": 0} == {**card, "seconds": 0}:
+    if {name: value for name, value in before.items() if name not in ("seconds", "sources")} == card:
         return dict(before)
     for old in folder.glob("sample-*"):
         old.unlink()
     card["seconds"] = 0.0
+    if conditions is not None:
+        card["sources"] = {}
     write_json(path, card)
     return card

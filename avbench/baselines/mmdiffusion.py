@@ -6,28 +6,27 @@ Train: noise prediction on random 1.6 s windows. Sample: a diffusers solver, one
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from avbench.baselines._base import GeneratedClip, clip_name, run_config
+from avbench.baselines._base import GeneratedClip, clip_name, run_config, solver_options
+from avbench.diffusion.conditioning import Conditioning, GivenClip, Shape, known_part
 from avbench.diffusion.noise_schedule import TRAIN_TIMESTEPS, PairLoss, linear_schedule, noise_pair, pair_loss
 from avbench.diffusion.sampling import sample_pairs
 from avbench.errors import UserError
 from avbench.models.mmdiffusion import PRESETS, MMDiffusion, MMDiffusionConfig
 from avbench.progress import SILENT, Bar, Reporter
-from avbench.recipe import BaselineRecipe, parse
+from avbench.recipe import BaselineRecipe, ConditionRecipe, parse
 from avbench.registry import unknown
 from avbench.schema import Batch
-from avbench.training import checkpoint, processes
+from avbench.training import checkpoint
 from avbench.training.loader import WindowLoader, WindowSpec
 from avbench.training.loop import TrainResult, train as run_training
 from avbench.training.prefetch import Prefetcher
-from avbench.training.preview import preview_recipe
-from avbench.training.randomness import StepGenerator
 
 FPS = 10.0
 SAMPLE_RATE_HZ = 16000
@@ -50,17 +49,17 @@ def window(config: MMDiffusionConfig) -> WindowSpec:
     return WindowSpec(frames, FPS, size, config.audio_size[1], SAMPLE_RATE_HZ)
 
 
-def step_loss(model: torch.nn.Module, batch: Batch, generator: StepGenerator) -> PairLoss:
-    """Noise a part of a batch and measure how well its noise is predicted in both modalities.
+def step_loss(model: torch.nn.Module, batch: Batch, generator: torch.Generator) -> PairLoss:
+    """Noise a batch and measure how well its noise is predicted in both modalities.
 
     Args:
         model: The network.
         batch: uint8 video, float32 audio.
-        generator: Draws the attention shifts; the generators of its samples draw timestep and noise.
+        generator: Draws timesteps, noise and the attention shifts, in this order.
     """
     device = next(model.parameters()).device
-    video = batch.video.to(device, non_blocking=True).float() / 127.5 - 1
-    noisy = noise_pair(linear_schedule(), video, batch.audio.to(device, non_blocking=True), generator.samples)
+    video = batch.video.to(device).float() / 127.5 - 1
+    noisy = noise_pair(linear_schedule(), video, batch.audio.to(device), generator)
     video_noise, audio_noise = model(noisy.video, noisy.audio, noisy.timesteps, generator=generator)
     return pair_loss(video_noise, audio_noise, noisy)
 
@@ -72,11 +71,9 @@ def train(
     config = preset(recipe.size)
     loader = WindowLoader(dataset, "train", window(config), seed=recipe.train.seed)
     torch.manual_seed(recipe.train.seed)
-    share = functools.partial(loader.batch, rank=processes.rank(), world=processes.world())
-    shown = preview_recipe(recipe)
-    with Prefetcher(share, pin=device.type == "cuda") as batches:
+    with Prefetcher(loader.batch, pin=device.type == "cuda") as batches:
         return run_training(
-            MMDiffusion(config, activation_checkpointing=recipe.train.activation_checkpointing),
+            MMDiffusion(config),
             batches,
             step_loss,
             recipe.train,
@@ -84,7 +81,6 @@ def train(
             config={**run_config(recipe, dataset), **network_card(config)},
             device=device,
             reporter=reporter,
-            preview=lambda: sample(run, shown, list(range(shown.sample.n)), device=device, bar=Bar()),
         )
 
 
@@ -118,37 +114,67 @@ def load(found: checkpoint.Checkpoint) -> MMDiffusion:
     return model.eval().requires_grad_(False)
 
 
-def sample(
-    run: Path, recipe: BaselineRecipe, numbers: list[int], *, device: torch.device, bar: Bar
-) -> Iterator[GeneratedClip]:
-    """Make the clips ``numbers`` from the newest checkpoint of ``run``, a batch at a time.
+def clip_window(run: Path, recipe: BaselineRecipe) -> WindowSpec:
+    """What the newest checkpoint of ``run`` makes, and so must be given.
 
     Raises:
         UserError: The run has no checkpoint.
     """
+    return window(network_of(_newest(run, recipe)))
+
+
+def _newest(run: Path, recipe: BaselineRecipe) -> checkpoint.Checkpoint:
     found = checkpoint.latest(run / "checkpoints")
     if found is None:
         raise UserError(f"{run}: holds no checkpoint; train it first with `avbench train {recipe.baseline}`")
+    return found
+
+
+def sample(
+    run: Path,
+    recipe: BaselineRecipe,
+    numbers: list[int],
+    *,
+    device: torch.device,
+    bar: Bar,
+    given: Callable[[int], GivenClip] | None = None,
+) -> Iterator[GeneratedClip]:
+    """Make the clips ``numbers`` from the newest checkpoint of ``run``, a batch at a time.
+
+    Args:
+        run: Folder of the run.
+        recipe: How to sample.
+        numbers: Which clips.
+        device: Where to compute.
+        bar: Advanced by one per clip.
+        given: What each clip is given, for the recipe's condition; None samples picture and sound together.
+
+    Raises:
+        UserError: The run has no checkpoint, or what is given does not suit the condition.
+    """
+    found = _newest(run, recipe)
     model = load(found).to(device)
     config = model.config
     size = recipe.sample.batch_size
     for start in range(0, len(numbers), size):
         chunk = numbers[start : start + size]
+        clips = [given(number) for number in chunk] if given is not None else []
+        condition = recipe.sample.condition
         steps = sample_pairs(
             functools.partial(_denoise, model),
             chunk,
             video_shape=config.video_size,
             audio_shape=config.audio_size,
             schedule=linear_schedule(found.config.get("timesteps", TRAIN_TIMESTEPS)),
-            scheduler=recipe.sample.scheduler,
-            steps=recipe.sample.steps,
+            options=solver_options(recipe.sample),
             seed=recipe.sample.seed,
             device=device,
+            conditioning=_conditioning(condition, clips, config) if condition and clips else None,
         )
         for result in steps:
             bar.advance(len(chunk) / recipe.sample.steps)
             if result is not None:
-                yield from _clips(chunk, *result)
+                yield from _clips(chunk, *result, clips)
 
 
 def _denoise(model: MMDiffusion, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -156,8 +182,19 @@ def _denoise(model: MMDiffusion, *args: Any) -> tuple[torch.Tensor, torch.Tensor
     return model(video, audio, timesteps, generator=generator)
 
 
-def _clips(numbers: list[int], video: torch.Tensor, audio: torch.Tensor) -> Iterator[GeneratedClip]:
+def _conditioning(condition: ConditionRecipe, clips: list[GivenClip], config: MMDiffusionConfig) -> Conditioning:
+    """What a batch is given, as tensors."""
+    shape = Shape(config.video_size, config.audio_size, FPS, SAMPLE_RATE_HZ)
+    known = known_part(condition.task, condition.keep, clips, shape)
+    scale = 1.0 if condition.scale is None else condition.scale
+    return Conditioning(known, condition.method, scale, condition.noise)
+
+
+def _clips(
+    numbers: list[int], video: torch.Tensor, audio: torch.Tensor, given: list[GivenClip]
+) -> Iterator[GeneratedClip]:
     """Turn a batch in [-1, 1] into clips: rounded to the nearest grey level, not truncated."""
     frames = ((video + 1) * 127.5).round().to(torch.uint8).permute(0, 1, 3, 4, 2).contiguous().numpy()
-    for number, picture, sound in zip(numbers, frames, audio.numpy(), strict=True):
-        yield GeneratedClip(clip_name(number), picture, FPS, sound.astype(np.float32), SAMPLE_RATE_HZ)
+    sources = [clip.source for clip in given] or [{}] * len(numbers)
+    for number, picture, sound, source in zip(numbers, frames, audio.numpy(), sources, strict=True):
+        yield GeneratedClip(clip_name(number), picture, FPS, sound.astype(np.float32), SAMPLE_RATE_HZ, source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,9 +25,6 @@ Preset = Annotated[
 RunOut = Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: runs/BASELINE-PRESET.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1. Default: cuda when there is one.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps instead of the recipe's.")]
-Track = Annotated[
-    list[str] | None, typer.Option(help="Show losses in tensorboard or wandb too; may be given twice. Extra: track.")
-]
 Samples = Annotated[int | None, typer.Option("--n", min=1, help="Clips to sample instead of the recipe's number.")]
 Board = Annotated[Path, typer.Option("--leaderboard", help="Folder of the leaderboard.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: the cores of this machine.")]
@@ -43,7 +40,6 @@ def run_baseline(
     n: Samples = None,
     device: Device = None,
     workers: Workers = None,
-    track: Track = None,
     leaderboard: Board = Path("leaderboard"),
 ) -> None:
     """Train, sample, score and record a baseline. The same command goes on where it stopped.
@@ -56,24 +52,10 @@ def run_baseline(
     """
     from avbench.cli.console import ConsoleReporter
     from avbench.cli.score import show_scores
-    from avbench.errors import UserError
     from avbench.runs import Run
-    from avbench.training.processes import world
 
     reporter = ConsoleReporter()
-    run = Run.open(
-        baseline,
-        preset,
-        dataset=dataset,
-        out=out,
-        steps=steps,
-        n=n,
-        device=device,
-        track=track or (),
-        reporter=reporter,
-    )
-    if world() > 1:
-        raise UserError("run-baseline runs in one process; train with `avbench train` in several, then run it alone")
+    run = Run.open(baseline, preset, dataset=dataset, out=out, steps=steps, n=n, device=device, reporter=reporter)
     run.train()
     run.sample()
     record = run.score(workers)
@@ -89,11 +71,8 @@ def train(
     out: RunOut = None,
     steps: Steps = None,
     device: Device = None,
-    track: Track = None,
 ) -> None:
     """Train a baseline on a dataset's shards; resumes from its newest checkpoint.
-
-    On several GPUs: accelerate launch -m avbench train ..., or torchrun.
 
     Examples:
 
@@ -102,19 +81,10 @@ def train(
         avbench train mmdiffusion --preset tiny --dataset demo --steps 20 --out runs/short
     """
     from avbench.cli.console import ConsoleReporter
-    from avbench.progress import SILENT
     from avbench.runs import Run
-    from avbench.training.processes import rank
 
     run = Run.open(
-        baseline,
-        preset,
-        dataset=dataset,
-        out=out,
-        steps=steps,
-        device=device,
-        track=track or (),
-        reporter=SILENT if rank() else ConsoleReporter(),
+        baseline, preset, dataset=dataset, out=out, steps=steps, n=None, device=device, reporter=ConsoleReporter()
     )
     run.train()
 
@@ -125,6 +95,25 @@ def sample(
     preset: Preset = None,
     out: RunOut = None,
     n: Samples = None,
+    scheduler: Annotated[str | None, typer.Option(help="Solver: dpm-solver++, unipc, ddim or ddpm.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Solver steps, at most those of the training's noise schedule.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Clip i depends on the seed and i alone.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Clips per forward pass.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="v2a (sound for a picture), a2v, continue or inpaint; needs --condition.")
+    ] = None,
+    condition: Annotated[
+        str | None, typer.Option(help="What is given: a folder of clips (docs/inputs.md) or a dataset.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split of that dataset. Default: test.")] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="Seconds given for continue and inpaint: 0-0.8 or 0-0.4,1.2-1.6.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="replace (the default), guide or both; docs/sampling.md.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Weight of the guidance. Default: 1.")] = None,
+    noise: Annotated[str | None, typer.Option(help="Noise of the replaced part: fresh (the default) or fixed.")] = None,
     device: Device = None,
 ) -> None:
     """Sample clips from a trained run: .mp4 with sound to watch, .npz without loss to score.
@@ -134,12 +123,38 @@ def sample(
         avbench sample mmdiffusion --preset tiny
 
         avbench sample mmdiffusion --preset tiny --out runs/short --n 8
+
+        avbench sample mmdiffusion --preset tiny --scheduler ddpm --steps 1000
+
+        avbench sample mmdiffusion --preset tiny --task v2a --condition demo --method both --scale 2
     """
     from avbench.cli.console import ConsoleReporter
     from avbench.runs import Run
 
-    run = Run.open(baseline, preset, dataset=None, out=out, steps=None, n=n, device=device, reporter=ConsoleReporter())
+    sampling = _told(scheduler=scheduler, steps=steps, seed=seed, batch_size=batch_size)
+    given = _told(task=task, source=condition, split=split, keep=keep, method=method, scale=scale, noise=noise)
+    if given:
+        _require_condition(task, condition)
+        sampling["condition"] = given
+    run = Run.open(
+        baseline, preset, dataset=None, out=out, n=n, sampling=sampling, device=device, reporter=ConsoleReporter()
+    )
     run.sample()
+
+
+def _told(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _require_condition(task: str | None, condition: str | None) -> None:
+    """The two options without which the others mean nothing."""
+    from avbench.errors import UserError
+
+    if task is None:
+        raise UserError("--condition and its options need --task v2a, a2v, continue or inpaint")
+    if condition is None:
+        raise UserError(f"--task {task} needs --condition FOLDER or DATASET, from which the given part comes")
 
 
 leaderboard_app = typer.Typer(help="Tables of results.", no_args_is_help=True)

@@ -1,4 +1,4 @@
-"""Joint sampling through diffusers' schedulers: one scheduler per modality on the same timesteps.
+"""Joint sampling: one solver per modality on the same timesteps, with or without a part of the clip given.
 
 Sample ``i`` starts from a generator of its own, so it is the same under any batch size. What is shared by a whole
 forward pass (the random shifts of MM-Diffusion's attention) is drawn per sampling step from the run's seed alone.
@@ -6,37 +6,52 @@ forward pass (the random shifts of MM-Diffusion's attention) is drawn per sampli
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
 
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
+from avbench.diffusion.conditioning import Conditioning, Pair, guided
 from avbench.diffusion.noise_schedule import Schedule
-
-SchedulerName = Literal["dpm-solver++", "ddpm", "ddim", "unipc"]
+from avbench.diffusion.solvers import SchedulerName, Solver, Spacing, Threshold, Variance, default_thresholds, threshold
 
 Denoiser = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Generator], tuple[torch.Tensor, torch.Tensor]]
 """(video, audio, timesteps (B,), generator) -> predicted noises of both."""
 
+_GIVEN_STREAM = 2**62
+"""Apart from the streams of starts and shifts."""
 
-def make_scheduler(name: SchedulerName, schedule: Schedule, *, thresholding: bool) -> Any:
-    """A sampler on the betas of ``schedule``.
 
-    Args:
-        name: ``dpm-solver++`` is the second-order multistep solver (arXiv 2211.01095).
-        schedule: The training schedule.
-        thresholding: Dynamic thresholding of the predicted x0 at its 99.5% quantile (arXiv 2205.11487, section 2.3).
+@dataclass(frozen=True)
+class SolverOptions:
+    """Everything about the solver that changes a sample.
+
+    Attributes:
+        scheduler: Which solver, see `avbench.diffusion.solvers.Solver`.
+        steps: Solver steps.
+        spacing: See `avbench.diffusion.solvers.timesteps`.
+        video_threshold: See `avbench.diffusion.solvers.threshold`; None takes what suits the solver.
+        audio_threshold: Likewise.
+        ddpm_variance: See `avbench.diffusion.solvers.Solver`.
     """
-    betas = {"trained_betas": schedule.betas.numpy(), "num_train_timesteps": len(schedule.betas)}
-    if name == "ddpm":
-        return DDPMScheduler(**betas, clip_sample=True)
-    if name == "ddim":
-        return DDIMScheduler(**betas, clip_sample=True)
-    quantile = {"thresholding": thresholding, "dynamic_thresholding_ratio": 0.995, "sample_max_value": 1.0}
-    if name == "unipc":
-        return UniPCMultistepScheduler(**betas, **quantile)
-    return DPMSolverMultistepScheduler(**betas, **quantile, algorithm_type="dpmsolver++", solver_order=2)
+
+    scheduler: SchedulerName = "dpm-solver++"
+    steps: int = 20
+    spacing: Spacing = "linspace"
+    video_threshold: Threshold | None = None
+    audio_threshold: Threshold | None = None
+    ddpm_variance: Variance = "large"
+
+    @property
+    def thresholds(self) -> tuple[Threshold, Threshold]:
+        """Of video and audio, with the solver's own filled in."""
+        video, audio = default_thresholds(self.scheduler)
+        return self.video_threshold or video, self.audio_threshold or audio
+
+    def solver(self, schedule: Schedule) -> Solver:
+        """A solver at its first step."""
+        return Solver(self.scheduler, schedule, self.steps, spacing=self.spacing, variance=self.ddpm_variance)
 
 
 def sample_generator(seed: int, number: int) -> torch.Generator:
@@ -51,56 +66,95 @@ def sample_pairs(
     video_shape: tuple[int, ...],
     audio_shape: tuple[int, ...],
     schedule: Schedule,
-    scheduler: SchedulerName,
-    steps: int,
+    options: SolverOptions,
     seed: int,
     device: torch.device,
+    conditioning: Conditioning | None = None,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor] | None]:
     """Sample one batch of joint clips.
 
     Args:
-        denoise: The network.
+        denoise: The network; differentiable where ``conditioning`` guides.
         numbers: Sample numbers in this batch.
         video_shape: (T, C, H, W) of one sample.
         audio_shape: (C, L) of one sample.
         schedule: Training schedule.
-        scheduler: Which solver.
-        steps: Solver steps.
+        options: The solver.
         seed: Seed of the run.
         device: Where to compute.
+        conditioning: What is given of each sample, and how it enters; its known part has the batch's order.
 
     Yields:
         None after every step but the last (so that the caller can draw progress), then video (B, T, C, H, W) and
-        audio (B, C, L), both float32 on the CPU and clamped to [-1, 1].
+        audio (B, C, L), both float32 on the CPU; what was made is clamped to [-1, 1], what was given is unchanged.
+
+    Raises:
+        UserError: More steps than the schedule has timesteps.
     """
     generators = [sample_generator(seed, number) for number in numbers]
-    video = torch.stack([torch.randn(video_shape, generator=g) for g in generators]).to(device)
-    audio = torch.stack([torch.randn(audio_shape, generator=g) for g in generators]).to(device)
-    # thresholding is for pixels, which fill [-1, 1]; sound is mostly far below full scale
-    video_solver = make_scheduler(scheduler, schedule, thresholding=True)
-    audio_solver = make_scheduler(scheduler, schedule, thresholding=False)
-    video_solver.set_timesteps(steps)
-    audio_solver.set_timesteps(steps)
+    video, audio = (noise.to(device) for noise in _noise(generators, video_shape, audio_shape))
+    given = _Given(conditioning, seed, numbers, device) if conditioning is not None else None
+    video_solver, audio_solver = options.solver(schedule), options.solver(schedule)
     for number, timestep in enumerate(video_solver.timesteps):
-        shifts = sample_generator(seed + 1, number)
-        batch_timesteps = timestep.repeat(len(numbers)).to(device)
+        alpha, sigma = video_solver.level(number)
+        if given is not None:
+            video, audio = given.enter(video, audio, alpha, sigma)
+
+        estimate = functools.partial(_estimate, denoise, timestep, sample_generator(seed + 1, number), (alpha, sigma))
         with torch.no_grad():
-            video_noise, audio_noise = denoise(video, audio, batch_timesteps, shifts)
-        video = _step(video_solver, video_noise, timestep, video, generators)
-        audio = _step(audio_solver, audio_noise, timestep, audio, generators)
+            if given is not None and given.how.guides:
+                clean_video, clean_audio = guided(estimate, video, audio, given.how, alpha)
+            else:
+                clean_video, clean_audio = estimate(video, audio)
+            video_kind, audio_kind = options.thresholds
+            clean_video, clean_audio = threshold(clean_video, video_kind), threshold(clean_audio, audio_kind)
+            if given is not None and given.how.replaces:
+                clean_video, clean_audio = given.how.known.put_into(clean_video, clean_audio)
+            video = video_solver.step(number, clean_video, video, generators)
+            audio = audio_solver.step(number, clean_audio, audio, generators)
         if number + 1 < len(video_solver.timesteps):
             yield None
-    yield video.float().clamp(-1, 1).cpu(), audio.float().clamp(-1, 1).cpu()
+    video, audio = video.float().clamp(-1, 1), audio.float().clamp(-1, 1)
+    if given is not None:
+        video, audio = given.how.known.put_into(video, audio)
+    yield video.cpu(), audio.cpu()
 
 
-def _step(
-    solver: Any,
-    noise: torch.Tensor,
-    timestep: torch.Tensor,
-    sample: torch.Tensor,
-    generators: list[torch.Generator],
-) -> torch.Tensor:
-    """One solver step; an ancestral sampler takes each sample's noise from its own generator."""
-    extra = {"generator": generators} if isinstance(solver, DDPMScheduler) else {}
-    stepped: torch.Tensor = solver.step(noise, timestep, sample, return_dict=False, **extra)[0]
-    return stepped
+def _estimate(
+    denoise: Denoiser,
+    timestep: int,
+    shifts: torch.Generator,
+    level: Pair,
+    video: torch.Tensor,
+    audio: torch.Tensor,
+) -> Pair:
+    """The clean clip that the predicted noise implies: (z_t - sigma n) / alpha."""
+    alpha, sigma = level
+    timesteps = torch.full((len(video),), timestep, device=video.device)
+    video_noise, audio_noise = denoise(video, audio, timesteps, shifts)
+    return (video - sigma * video_noise) / alpha, (audio - sigma * audio_noise) / alpha
+
+
+class _Given:
+    """A conditioning on its way through the steps: it draws the noise of the given part, sample by sample."""
+
+    def __init__(self, how: Conditioning, seed: int, numbers: Sequence[int], device: torch.device) -> None:
+        self.how = Conditioning(how.known.to(device), how.method, how.scale, how.noise)
+        self._device = device
+        self._generators = [sample_generator(seed, number + _GIVEN_STREAM) for number in numbers]
+        self._noise: Pair | None = None
+
+    def enter(self, video: torch.Tensor, audio: torch.Tensor, alpha: torch.Tensor, sigma: torch.Tensor) -> Pair:
+        """The noisy pair with its given part replaced, where the method does that."""
+        if not self.how.replaces:
+            return video, audio
+        if self._noise is None or self.how.noise == "fresh":
+            drawn = _noise(self._generators, video.shape[1:], audio.shape[1:])
+            self._noise = drawn[0].to(self._device), drawn[1].to(self._device)
+        return self.how.known.noised(*self._noise, alpha, sigma).put_into(video, audio)
+
+
+def _noise(generators: list[torch.Generator], video_shape: Sequence[int], audio_shape: Sequence[int]) -> Pair:
+    """Standard normal noise of each sample from its own generator; on the CPU, so the same on every device."""
+    video = torch.stack([torch.randn(tuple(video_shape), generator=g) for g in generators])
+    return video, torch.stack([torch.randn(tuple(audio_shape), generator=g) for g in generators])

@@ -14,7 +14,11 @@ from avbench.recipe import BaselineRecipe
 def test_a_baseline_offers_train_and_sample(name: str) -> None:
     module = registry.module("baseline", name)
     assert list(inspect.signature(module.train).parameters) == ["dataset", "recipe", "run", "device", "reporter"]
-    assert list(inspect.signature(module.sample).parameters) == ["run", "recipe", "numbers", "device", "bar"]
+    sampling = ["run", "recipe", "numbers", "device", "bar"]
+    if hasattr(module, "clip_window"):  # it can be given a part of a clip
+        assert list(inspect.signature(module.clip_window).parameters) == ["run", "recipe"]
+        sampling.append("given")
+    assert list(inspect.signature(module.sample).parameters) == sampling
     assert module.__doc__
 
 
