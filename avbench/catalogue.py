@@ -1,10 +1,11 @@
-"""What `avbench list` and `avbench weights` show: every plug-in, dataset, protocol and weight file, one line each."""
+"""What `avbench list`, `info` and `weights` show: every plug-in, dataset, recipe, protocol and weight file."""
 
 from __future__ import annotations
 
 import tomllib
 
 from avbench import features, filters, recipe, registry, weights
+from avbench.recipe import BaselineRecipe
 from avbench.weights import Weight
 
 
@@ -18,10 +19,44 @@ def rows(kind: str) -> list[tuple[str, str]]:
         folder = recipe.project_root() / "recipes" / "protocols"
         files = {p.stem: tomllib.loads(p.read_text()) for p in sorted(folder.glob("*.toml"))}
         return [(name, data.get("description", "")) for name, data in files.items()]
+    if kind == "recipes":
+        return [(name, baseline_recipe(name).description) for name in recipe.names("baselines")]
     if kind == "weights":
         return [(w.name, describe(w)) for w in weights_named("all")]
     singular = kind.removesuffix("s")
     return [(name, registry.summary(singular, name)) for name in registry.names(singular)]
+
+
+def baseline_recipe(name: str) -> BaselineRecipe:
+    """A recipe of a baseline, by the name `avbench list recipes` shows, or a .toml file.
+
+    Raises:
+        UserError: Unknown name, or a damaged file.
+    """
+    return recipe.load(recipe.find("baselines", name), BaselineRecipe)
+
+
+def about_recipe(name: str) -> list[str]:
+    """What a recipe of a baseline is for, what it takes, and which published numbers to expect, line by line.
+
+    Raises:
+        UserError: See `baseline_recipe`.
+    """
+    made = baseline_recipe(name)
+    hours = f"{made.hours:g} h" if made.hours else "hours unknown"
+    lines = [
+        made.description,
+        "",
+        f"baseline   {made.baseline}, network {made.size}",
+        f"dataset    {made.dataset}",
+        f"protocol   {made.protocol}",
+        f"training   {made.train.steps} steps of {made.train.batch_size} clips",
+        f"hardware   {made.hardware or 'unknown'}; {hours}",
+    ]
+    if not made.literature:
+        return [*lines, "published  no number that could be compared"]
+    lines += ["", "Published numbers, each by a protocol of its own; never ranked with scores of avbench:"]
+    return lines + [f"{row.metric:<6} {row.value:<8g} {row.source}; {row.protocol}" for row in made.literature]
 
 
 def weights_named(name: str) -> list[Weight]:

@@ -57,4 +57,4 @@ def main() -> None:
         raise
 
 
-from avbench.cli import bench, check, checkpoint, data, info, inspect, publish, score, status  # noqa: E402, F401 - importing them adds their commands to `app`
+from avbench.cli import bench, check, checkpoint, data, info, inspect, publish, scan, score, status  # noqa: E402, F401 - importing them adds their commands to `app`

@@ -1,4 +1,4 @@
-"""Commands that look around: list, doctor, weights."""
+"""Commands that look around: list, info, doctor, weights."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Kind(StrEnum):
     metrics = "metrics"
     baselines = "baselines"
     datasets = "datasets"
+    recipes = "recipes"
     protocols = "protocols"
     weights = "weights"
 
@@ -40,6 +41,23 @@ def list_things(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> 
     out = console()
     for name, text in rows(kind.value):
         out.print(f"{name:<22} {text}", markup=False)
+
+
+@app.command(rich_help_panel=PANEL)
+def info(recipe: Annotated[str, typer.Argument(help="A name of `avbench list recipes`, or a .toml file.")]) -> None:
+    """Show what a recipe trains, what it takes, and which published numbers to expect.
+
+    Examples:
+
+        avbench info mmdiffusion-landscape
+
+        avbench info mmdiffusion-tiny
+    """
+    from avbench.catalogue import about_recipe
+    from avbench.cli.console import console
+
+    for line in about_recipe(recipe):
+        console().print(line, markup=False)
 
 
 @app.command(rich_help_panel=PANEL)

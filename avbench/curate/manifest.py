@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from avbench import registry
 from avbench.curate import source_table
@@ -56,6 +56,23 @@ class HubOrigin(Strict):
         return value
 
 
+class MediaFiles(Strict):
+    """A dataset whose files the user brings.
+
+    Attributes:
+        files: Videos of the published set.
+        hours: Their duration, hours; None where nobody published it.
+        group: Pattern searched in a file's name; what its parentheses catch names the group of files that must stand in
+            one split. Empty makes each file its own.
+        how_to_get: How to come by the files.
+    """
+
+    files: PositiveInt
+    hours: PositiveFloat | None = None
+    group: str = ""
+    how_to_get: str
+
+
 class Card(Strict):
     """What a dataset is, for people and for the record.
 
@@ -69,6 +86,7 @@ class Card(Strict):
         homepage: Where to read more, or empty.
         recipe: Dataset recipe that ``build-dataset`` uses unless told otherwise.
         hub: Where the list comes from, for a dataset whose list does not ship with avbench.
+        media: What the user is to bring, for a dataset that avbench may not download.
     """
 
     name: str
@@ -80,6 +98,7 @@ class Card(Strict):
     homepage: str = ""
     recipe: str = "default"
     hub: HubOrigin | None = None
+    media: MediaFiles | None = None
 
     @field_validator("name")
     @classmethod
@@ -206,6 +225,11 @@ def load(name_or_path: str | Path) -> Manifest:
     card = load_toml(card_path, Card)
     table = next((f / LIST_NAME for f in (path, cache_folder(card)) if (f / LIST_NAME).is_file()), None)
     digest = hashlib.sha256(card_path.read_bytes())
+    if table is None and card.media is not None:
+        raise UserError(
+            f"{card.name}: you bring its files: {card.media.how_to_get} "
+            f"Then run `avbench manifest scan {name_or_path} FOLDER`"
+        )
     if table is None and card.hub is None:
         raise UserError(f"{path}: there is no {LIST_NAME} beside card.toml")
     if table is None:

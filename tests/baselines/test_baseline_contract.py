@@ -1,4 +1,7 @@
-"""Every baseline file offers train and sample with the agreed arguments, and every shipped recipe names one."""
+"""Every baseline file offers train and sample with the agreed arguments, and every shipped recipe names one.
+
+Published numbers stand in recipes and are shown, never among the records that are ranked.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,12 @@ import inspect
 import pytest
 
 from avbench import protocol as protocols, recipe as recipes, registry
+from avbench.catalogue import about_recipe, rows
+from avbench.curate import manifest
+from avbench.errors import UserError
+from avbench.models.mmdiffusion import PRESETS
 from avbench.recipe import BaselineRecipe
+from avbench.runs import load_recipe
 
 
 @pytest.mark.parametrize("name", registry.names("baseline"))
@@ -29,3 +37,32 @@ def test_a_recipe_is_named_for_its_baseline_and_preset(name: str) -> None:
     registry.module("baseline", recipe.baseline)
     protocols.load(recipe.protocol)
     assert recipe.description
+    assert recipe.dataset in manifest.names()
+
+
+MM_DIFFUSION = ("tiny", "small", "paper", "landscape", "aistpp", "concerts", "gaming")
+
+
+@pytest.mark.parametrize("preset", MM_DIFFUSION)
+def test_every_preset_of_mm_diffusion_names_a_network_that_exists(preset: str) -> None:
+    recipe = load_recipe("mmdiffusion", preset)
+    assert recipe.size in PRESETS
+    assert recipe.hardware
+    assert ("mmdiffusion-" + preset, recipe.description) in rows("recipes")
+
+
+def test_published_numbers_are_shown_with_source_and_protocol() -> None:
+    shown = about_recipe("mmdiffusion-landscape")
+    row = next(line for line in shown if "117.2" in line)
+    assert row.startswith("FVD")
+    assert "arXiv 2212.09478" in row
+    assert "1000 DDPM steps" in row
+    assert "hours unknown" in "\n".join(shown)
+    assert "no number that could be compared" in "\n".join(about_recipe("mmdiffusion-concerts"))
+
+
+def test_a_published_number_without_its_protocol_is_refused() -> None:
+    data = load_recipe("mmdiffusion", "landscape").model_dump()
+    data["literature"] = [{"metric": "FVD", "value": 1.0, "source": "somewhere", "protocol": ""}]
+    with pytest.raises(UserError, match=r"literature\.0\.protocol"):
+        recipes.parse(data, BaselineRecipe, "recipe")
