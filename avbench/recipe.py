@@ -311,30 +311,54 @@ class DatasetRecipe(Strict):
         return self
 
 
+_NOT_DEFINING = {"steps", "activation_checkpointing", "checkpoint_every", "keep_last", "keep_every"} | {
+    "sample_every",
+    "track",
+}
+"""Fields of `TrainRecipe` that a run may change when it goes on."""
+
+
 class TrainRecipe(Strict):
     """How a baseline is trained.
 
     Attributes:
         steps: Optimizer steps.
-        batch_size: Clips per step.
+        batch_size: Clips per step, of all processes together.
+        accumulate: Parts a process computes its share of the batch in, one after the other, to need less memory.
         learning_rate: AdamW, no weight decay.
         warmup_steps: Linear warm-up.
         ema_decay: Decay of the averaged weights, reached after a warm-up.
         clip_norm: Gradients are clipped to this norm.
-        bf16: Autocast to bfloat16.
+        bf16: Autocast to bfloat16; weights, optimizer and loss stay float32.
+        activation_checkpointing: Compute activations a second time in the backward pass instead of keeping them: less
+            memory, more time, the same weights.
         checkpoint_every: Steps between checkpoints.
+        keep_last: Newest checkpoints left on disk.
+        keep_every: Checkpoints whose step is a multiple of this are never deleted; None deletes all but the newest.
+        sample_every: Steps between pictures of a few sampled clips; each comes with a checkpoint. None makes none.
+        track: Where losses are shown besides ``log.jsonl``.
         seed: Seed of initialisation, order, noise.
     """
 
     steps: PositiveInt
     batch_size: PositiveInt
+    accumulate: PositiveInt = 1
     learning_rate: PositiveFloat = 1e-4
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
     clip_norm: PositiveFloat = 1.0
     bf16: bool = False
+    activation_checkpointing: bool = False
     checkpoint_every: PositiveInt = 1000
+    keep_last: PositiveInt = 2
+    keep_every: PositiveInt | None = None
+    sample_every: PositiveInt | None = None
+    track: tuple[Literal["tensorboard", "wandb"], ...] = ()
     seed: int = 0
+
+    def defining(self) -> dict[str, Any]:
+        """What decides the weights at a given step: all but how long, what is kept on disk and what is shown."""
+        return self.model_dump(mode="json", exclude=_NOT_DEFINING)
 
 
 class ConditionRecipe(Strict):

@@ -1,12 +1,12 @@
 """A run: the folder in which a baseline is trained, sampled, scored and recorded.
 
-runs/<name>/recipe.json  checkpoints/  log.jsonl  samples/  result.json  per_clip.parquet
+runs/<name>/recipe.json  checkpoints/  log.jsonl  run.html  samples/  result.json  per_clip.parquet
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from avbench.errors import UserError
 from avbench.inputs.conditions import Conditions
 from avbench.leaderboard.records import ResultRecord
 from avbench.progress import SILENT, Reporter
-from avbench.recipe import BaselineRecipe, SampleRecipe
+from avbench.recipe import BaselineRecipe, SampleRecipe, TrainRecipe
 from avbench.scored import SHOWN_CLIPS, pick_device, publish, write_record
 from avbench.training import checkpoint
-from avbench.training.loop import edge_losses, read_log
+from avbench.training.log import edge_losses, read_log
+from avbench.training.page import NAME as PAGE_NAME
+from avbench.training.processes import rank
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Run:
         n: int | None = None,
         sampling: Mapping[str, Any] | None = None,
         device: str | None = None,
+        track: Sequence[str] = (),
         reporter: Reporter = SILENT,
     ) -> Run:
         """Read the recipe and check every name before any work begins.
@@ -78,6 +81,9 @@ class Run:
             recipe = recipe.model_copy(update={"dataset": dataset})
         if steps is not None:
             recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
+        if track:
+            named = recipes.parse({**recipe.train.model_dump(), "track": tuple(track)}, TrainRecipe, "--track")
+            recipe = recipe.model_copy(update={"train": named})
         if n is not None:
             recipe = recipe.model_copy(update={"sample": recipe.sample.model_copy(update={"n": n})})
         if sampling:
@@ -99,17 +105,18 @@ class Run:
         return self.dataset
 
     def train(self) -> None:
-        """Train, or go on training."""
+        """Train, or go on training; of several processes that a launcher started, the first writes and reports."""
         if imported := self.imported():
             self.reporter.note(f"train      left out: the weights were imported from {imported['file']}")
             return
         dataset, begun = self._dataset(), time.monotonic()
-        workspace.write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
+        if rank() == 0:
+            workspace.write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
         baseline = registry.module("baseline", self.recipe.baseline)
         result = baseline.train(dataset, self.recipe, self.folder, device=self.device, reporter=self.reporter)
         self.reporter.note(
             f"train      {result.steps} steps, loss {result.first_loss:.3f} -> {result.final_loss:.3f} "
-            f"({time.monotonic() - begun:.1f} s), {result.checkpoint}"
+            f"({time.monotonic() - begun:.1f} s), {self.folder / PAGE_NAME}"
         )
 
     def sample(self) -> Path:

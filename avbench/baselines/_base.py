@@ -82,12 +82,12 @@ def default_device() -> torch.device:
 def run_config(recipe: BaselineRecipe, dataset: Path) -> dict[str, Any]:
     """What is stored inside every checkpoint: enough to say what made it.
 
-    The number of steps is not part of it: the same run may be trained further.
+    What decides no weight, such as the number of steps, is not part of it: the same run may be trained further.
     """
     return {
         "baseline": recipe.baseline,
         "preset": recipe.preset,
-        "train": recipe.train.model_dump(mode="json", exclude={"steps", "checkpoint_every"}),
+        "train": recipe.train.defining(),
         "dataset_sha256": dataset_card(dataset)["dataset_sha256"],
     }
 

@@ -23,10 +23,12 @@ from avbench.progress import SILENT, Bar, Reporter
 from avbench.recipe import BaselineRecipe, ConditionRecipe, parse
 from avbench.registry import unknown
 from avbench.schema import Batch
-from avbench.training import checkpoint
+from avbench.training import checkpoint, processes
 from avbench.training.loader import WindowLoader, WindowSpec
 from avbench.training.loop import TrainResult, train as run_training
 from avbench.training.prefetch import Prefetcher
+from avbench.training.preview import preview_recipe
+from avbench.training.randomness import StepGenerator
 
 FPS = 10.0
 SAMPLE_RATE_HZ = 16000
@@ -49,17 +51,17 @@ def window(config: MMDiffusionConfig) -> WindowSpec:
     return WindowSpec(frames, FPS, size, config.audio_size[1], SAMPLE_RATE_HZ)
 
 
-def step_loss(model: torch.nn.Module, batch: Batch, generator: torch.Generator) -> PairLoss:
-    """Noise a batch and measure how well its noise is predicted in both modalities.
+def step_loss(model: torch.nn.Module, batch: Batch, generator: StepGenerator) -> PairLoss:
+    """Noise a part of a batch and measure how well its noise is predicted in both modalities.
 
     Args:
         model: The network.
         batch: uint8 video, float32 audio.
-        generator: Draws timesteps, noise and the attention shifts, in this order.
+        generator: Draws the attention shifts; the generators of its samples draw timestep and noise.
     """
     device = next(model.parameters()).device
-    video = batch.video.to(device).float() / 127.5 - 1
-    noisy = noise_pair(linear_schedule(), video, batch.audio.to(device), generator)
+    video = batch.video.to(device, non_blocking=True).float() / 127.5 - 1
+    noisy = noise_pair(linear_schedule(), video, batch.audio.to(device, non_blocking=True), generator.samples)
     video_noise, audio_noise = model(noisy.video, noisy.audio, noisy.timesteps, generator=generator)
     return pair_loss(video_noise, audio_noise, noisy)
 
@@ -71,9 +73,11 @@ def train(
     config = preset(recipe.size)
     loader = WindowLoader(dataset, "train", window(config), seed=recipe.train.seed)
     torch.manual_seed(recipe.train.seed)
-    with Prefetcher(loader.batch, pin=device.type == "cuda") as batches:
+    share = functools.partial(loader.batch, rank=processes.rank(), world=processes.world())
+    shown = preview_recipe(recipe)
+    with Prefetcher(share, pin=device.type == "cuda") as batches:
         return run_training(
-            MMDiffusion(config),
+            MMDiffusion(config, activation_checkpointing=recipe.train.activation_checkpointing),
             batches,
             step_loss,
             recipe.train,
@@ -81,6 +85,7 @@ def train(
             config={**run_config(recipe, dataset), **network_card(config)},
             device=device,
             reporter=reporter,
+            preview=lambda: sample(run, shown, list(range(shown.sample.n)), device=device, bar=Bar()),
         )
 
 

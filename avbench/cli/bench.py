@@ -25,6 +25,9 @@ Preset = Annotated[
 RunOut = Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: runs/BASELINE-PRESET.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1. Default: cuda when there is one.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps instead of the recipe's.")]
+Track = Annotated[
+    list[str] | None, typer.Option(help="Show losses in tensorboard or wandb too; may be given twice. Extra: track.")
+]
 Samples = Annotated[int | None, typer.Option("--n", min=1, help="Clips to sample instead of the recipe's number.")]
 Board = Annotated[Path, typer.Option("--leaderboard", help="Folder of the leaderboard.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: the cores of this machine.")]
@@ -40,6 +43,7 @@ def run_baseline(
     n: Samples = None,
     device: Device = None,
     workers: Workers = None,
+    track: Track = None,
     leaderboard: Board = Path("leaderboard"),
 ) -> None:
     """Train, sample, score and record a baseline. The same command goes on where it stopped.
@@ -52,10 +56,24 @@ def run_baseline(
     """
     from avbench.cli.console import ConsoleReporter
     from avbench.cli.score import show_scores
+    from avbench.errors import UserError
     from avbench.runs import Run
+    from avbench.training.processes import world
 
     reporter = ConsoleReporter()
-    run = Run.open(baseline, preset, dataset=dataset, out=out, steps=steps, n=n, device=device, reporter=reporter)
+    run = Run.open(
+        baseline,
+        preset,
+        dataset=dataset,
+        out=out,
+        steps=steps,
+        n=n,
+        device=device,
+        track=track or (),
+        reporter=reporter,
+    )
+    if world() > 1:
+        raise UserError("run-baseline runs in one process; train with `avbench train` in several, then run it alone")
     run.train()
     run.sample()
     record = run.score(workers)
@@ -71,8 +89,11 @@ def train(
     out: RunOut = None,
     steps: Steps = None,
     device: Device = None,
+    track: Track = None,
 ) -> None:
     """Train a baseline on a dataset's shards; resumes from its newest checkpoint.
+
+    On several GPUs: accelerate launch -m avbench train ..., or torchrun.
 
     Examples:
 
@@ -81,10 +102,19 @@ def train(
         avbench train mmdiffusion --preset tiny --dataset demo --steps 20 --out runs/short
     """
     from avbench.cli.console import ConsoleReporter
+    from avbench.progress import SILENT
     from avbench.runs import Run
+    from avbench.training.processes import rank
 
     run = Run.open(
-        baseline, preset, dataset=dataset, out=out, steps=steps, n=None, device=device, reporter=ConsoleReporter()
+        baseline,
+        preset,
+        dataset=dataset,
+        out=out,
+        steps=steps,
+        device=device,
+        track=track or (),
+        reporter=SILENT if rank() else ConsoleReporter(),
     )
     run.train()
 
