@@ -11,6 +11,7 @@ researchmm/MM-Diffusion), so their files load directly.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -141,12 +142,14 @@ class MMDiffusion(nn.Module):
             audio: (B, C, L), likewise.
             timesteps: (B,), integer or fractional, in units of training steps.
             shifts: One shift R per RS-MMA that draws one, in order of execution (``len(model.windows)`` of them); None
-                draws them. Zeros give the window without a shift. The range of a tensor is not checked (that would wait
-                for the device), and a compiled network takes new values without compiling again.
+                draws them, as published, also for sampling; `fixed_shifts` gives windows that stay. The range of a
+                tensor is not checked (that would wait for the device), and a compiled network takes new values without
+                compiling again.
             generator: Draws the shifts; None is torch's global CPU generator.
 
         Returns:
-            Predicted noise of the video (B, T, C, H, W) and of the audio (B, C, L).
+            Predicted noise of the video (B, T, C, H, W) and of the audio (B, C, L), in the type of the inputs. The
+            computation has the type of the weights, or autocast's.
 
         Raises:
             UserError: A shape that the network cannot take, or shifts out of range.
@@ -155,8 +158,11 @@ class MMDiffusion(nn.Module):
         if shifts is None:
             shifts = self.draw_shifts(video.shape[1], generator)
         shift = iter(self._shift_tensor(shifts, video.shape[1]).to(video.device).unbind())
-        emb = self.time_embed(timestep_embedding(timesteps, self.config.model_channels))
-        video, audio = video.permute(0, 1, 3, 4, 2).contiguous(), audio.transpose(1, 2).contiguous()
+        dtype = next(self.time_embed.parameters()).dtype
+        emb = self.time_embed(timestep_embedding(timesteps, self.config.model_channels).to(dtype))
+        wanted = video.dtype, audio.dtype
+        video = video.to(dtype).permute(0, 1, 3, 4, 2).contiguous()
+        audio = audio.to(dtype).transpose(1, 2).contiguous()
         skips = []
         for stage in self.input_blocks:
             video, audio = self._run(stage, video, audio, emb, shift)
@@ -167,7 +173,8 @@ class MMDiffusion(nn.Module):
             video, audio = torch.cat([video, video_skip], -1), torch.cat([audio, audio_skip], -1)
             video, audio = self._run(stage, video, audio, emb, shift)
         video, audio = self.video_out(video), self.audio_out(audio)
-        return video.permute(0, 1, 4, 2, 3).contiguous(), audio.transpose(1, 2).contiguous()
+        video, audio = video.permute(0, 1, 4, 2, 3).to(wanted[0]), audio.transpose(1, 2).to(wanted[1])
+        return video.contiguous(), audio.contiguous()
 
     @property
     def windows(self) -> list[int]:
@@ -194,6 +201,19 @@ class MMDiffusion(nn.Module):
         drawn = [torch.randint(frames - window + 1, (), generator=generator, device=device) for window in self.windows]
         return torch.stack(drawn) if drawn else torch.zeros(0, dtype=torch.int64)
 
+    def fixed_shifts(self, window: Literal["ahead", "centred"]) -> list[int]:
+        """Shifts for `forward` that do not change from call to call.
+
+        Args:
+            window: "ahead" is R = 0, where frame i sees the sound from frame i on; "centred" puts frame i in the middle
+                of its window (one segment earlier than the middle where S is even). Both wrap at the ends of the clip.
+                Training draws R >= 0 only, so that a trained network has seen "ahead", but "centred" for S < 3 alone.
+
+        Returns:
+            One shift per RS-MMA that takes one.
+        """
+        return [0 if window == "ahead" else -((size - 1) // 2) for size in self.windows]
+
     def _shift_tensor(self, shifts: Sequence[int] | Tensor, frames: int) -> Tensor:
         """Check given shifts (their range only where that costs no device synchronisation)."""
         windows = self.windows
@@ -202,9 +222,10 @@ class MMDiffusion(nn.Module):
         if isinstance(shifts, Tensor):
             return shifts
         for number, (shift, window) in enumerate(zip(shifts, windows, strict=True)):
-            if not 0 <= shift <= frames - window:
+            least = -((window - 1) // 2)
+            if not least <= shift <= frames - window:
                 raise UserError(
-                    f"shift {number} is {shift}; window {window} of {frames} frames takes 0 to {frames - window}"
+                    f"shift {number} is {shift}; window {window} of {frames} frames takes {least} to {frames - window}"
                 )
         return torch.tensor(list(shifts), dtype=torch.int64)
 

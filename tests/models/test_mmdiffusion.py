@@ -18,6 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from avbench.errors import UserError
+from avbench.models import _coupled_blocks as blocks
 from avbench.models.mmdiffusion import PRESETS, MMDiffusion, MMDiffusionConfig
 
 SMALL = MMDiffusionConfig(
@@ -124,7 +125,8 @@ def test_a_new_network_predicts_zero() -> None:
     video, audio = model(*_inputs())
     assert not video.any()
     assert not audio.any()
-    torch.nn.init.ones_(model.video_out[2].video_conv.weight)
+    for parameter in model.video_out.parameters():
+        torch.nn.init.ones_(parameter)
     assert model(*_inputs())[0].std() > 0
 
 
@@ -192,15 +194,63 @@ def test_every_parameter_learns() -> None:
 
 
 @pytest.mark.slow
-def test_a_new_shift_does_not_compile_again() -> None:
+@pytest.mark.parametrize("training", [False, True])
+def test_the_whole_network_compiles_as_one_graph_and_new_shifts_do_not_compile_it_again(training: bool) -> None:
     from torch._dynamo.testing import CompileCounter
 
-    block, counter = _random().input_blocks[2], CompileCounter()
-    compiled = torch.compile(block, backend=counter, fullgraph=True)
-    video, audio, emb = noise(1, (1, 4, 8, 8, 8)), noise(2, (1, 256, 8)), noise(3, (1, 8))
-    for shift in range(3):
-        compiled(video, audio, emb, torch.tensor(shift))
+    model, counter = _random(SMALL.model_copy(update={"dropout": 0.3})).train(training), CompileCounter()
+    compiled, inputs = torch.compile(model, backend=counter, fullgraph=True), _inputs()
+    with torch.set_grad_enabled(training):
+        for seed in range(3):
+            shifts = model.draw_shifts(4, torch.Generator().manual_seed(seed))
+            got = compiled(*inputs, shifts)
+            assert training or _error(got[0], model(*inputs, shifts)[0]) < 1e-4
     assert counter.frame_count == 1
+
+
+def test_a_centred_window_has_the_frame_in_its_middle() -> None:
+    config = SMALL.model_copy(update={"windows": (1, 3)})
+    model, inputs = _random(config), _inputs(1, config)
+    assert model.windows == [1, 3, 3, 3, 1, 1]
+    assert model.fixed_shifts("ahead") == [0] * 6
+    assert model.fixed_shifts("centred") == [0, -1, -1, -1, 0, 0]
+    centred, ahead = (model(*inputs, model.fixed_shifts(window))[1] for window in ("centred", "ahead"))
+    assert torch.equal(centred, model(*inputs, torch.tensor([0, 3, 3, 3, 0, 0]))[1])
+    assert not torch.allclose(centred, ahead, atol=1e-4)
+
+
+def test_a_network_remembers_nothing_of_the_clips_it_saw() -> None:
+    """Also where frames and channels are as many: what is a frame is told by the axis, never by the size."""
+    model = _random()
+    short, long = _inputs(1), _inputs(1, SMALL.model_copy(update={"video_size": (8, 3, 16, 8), "audio_size": (1, 512)}))
+    fresh = model(*long, SHIFTS)
+    model(*short, SHIFTS)
+    assert torch.equal(model(*long, SHIFTS)[0], fresh[0])
+    assert fresh[0].shape == long[0].shape
+
+
+def test_a_network_in_bfloat16_predicts_nearly_the_same_in_float32_and_so_does_autocast() -> None:
+    model, inputs = _random(), _inputs()
+    wanted = model(*inputs, SHIFTS)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = model(*inputs, SHIFTS)
+    for got in (cast, model.bfloat16()(*inputs, SHIFTS)):
+        for one, other in zip(got, wanted, strict=True):
+            assert one.dtype == torch.float32
+            assert 1e-5 < _error(one, other) < 0.2
+
+
+@pytest.mark.parametrize("resample", ["up", "down"])
+def test_dropout_falls_on_every_pixel_also_where_the_resolution_changes(resample: blocks.Resample) -> None:
+    """Sampling may repeat after the layers that commute with it; training may not, dropout does not commute."""
+    sizes: dict[str, Any] = {"emb_channels": 6, "audio_dilation": 1, "groups": 4, "heads": 2, "resample": resample}
+    res = blocks.ResBlock(8, 8, dropout=0.5, **sizes)
+    for parameter in res.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    video, audio, emb = noise(1, (1, 2, 8, 8, 8)), noise(2, (1, 64, 8)), noise(3, (1, 6))
+    torch.manual_seed(0)
+    video, _ = res.train()(video, audio, emb)
+    assert not torch.equal(video[:, :, ::2], video[:, :, 1::2])
 
 
 def test_tiny_is_small_and_couples_the_streams_at_two_levels_and_in_the_middle() -> None:

@@ -1,0 +1,347 @@
+"""MM-Diffusion of avbench beside the published network: forward, training step, memory, sampling; same weights.
+
+    python benchmarks/mmdiffusion_step.py --reference CLONE [--device cuda --batch 4 --compile]
+
+CLONE is a checkout of researchmm/MM-Diffusion; its network needs einops besides torch (``pip install einops``). What
+its files import but the network does not use (MPI, remote files) is replaced by empty modules. The size is the paper's:
+``--width 64`` halves every layer for a quick look.
+
+A training step is forward, squared error of both noises, backward, AdamW and averaged weights, with gradient norms as
+each code takes them. The variants run in turn; printed are medians and ratios to the first line, the published network.
+Its half-precision step is float16 with its own loss scaling and needs a GPU. Peak memory is that of one process per
+variant after two steps: resident memory, or what the GPU handed out. "Sampling" is 20 predictions, each followed by a
+DDIM update.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import functools
+import importlib
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from avbench.models.mmdiffusion import PRESETS, MMDiffusion
+
+LEARNING_RATE, EMA_DECAY, CLIP_NORM = 1e-4, 0.9999, 1.0
+SAMPLING_STEPS = 20
+
+
+def published(clone: Path, part: str) -> Any:
+    """A module of the published code."""
+    if str(clone) not in sys.path:
+        sys.path.insert(0, str(clone))
+    for name in ("mpi4py", "blobfile"):
+        sys.modules.setdefault(name, types.ModuleType(name))
+    sys.modules["mpi4py"].MPI = types.ModuleType("MPI")  # type: ignore[attr-defined]
+    return importlib.import_module(f"mm_diffusion.{part}")
+
+
+class Setup:
+    """The two networks with the same weights, and a noisy clip."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args, self.device = args, torch.device(args.device)
+        self.config = PRESETS["paper"].model_copy(
+            update={"model_channels": args.width, "cross_head_channels": args.width // 2}
+        )
+        torch.manual_seed(0)
+        self.state = MMDiffusion(self.config).state_dict()
+        for tensor in self.state.values():
+            if tensor.ndim > 1 and not tensor.any():
+                torch.nn.init.normal_(tensor, std=0.02)  # zero at the start of training: nothing behind it would count
+        video, audio = (args.batch, *self.config.video_size), (args.batch, *self.config.audio_size)
+        self.video, self.audio = torch.randn(video, device=self.device), torch.randn(audio, device=self.device)
+        self.video_noise, self.audio_noise = torch.randn_like(self.video), torch.randn_like(self.audio)
+        self.timesteps = torch.full((args.batch,), 500, device=self.device)
+
+    def reference(self) -> torch.nn.Module:
+        """The published network in the sizes of its published command line."""
+        c = self.config
+        network = published(self.args.reference, "multimodal_unet").MultimodalUNet(
+            list(c.video_size),
+            list(c.audio_size),
+            c.model_channels,
+            c.video_size[1],
+            c.audio_size[0],
+            c.num_res_blocks,
+            list(c.cross_attention_resolutions),
+            list(c.windows),
+            True,
+            list(c.video_attention_resolutions),
+            [-1],
+            dropout=c.dropout,
+            channel_mult=c.channel_mult,
+            num_heads=c.attention_heads,
+            num_head_channels=c.cross_head_channels,
+            use_scale_shift_norm=True,
+            resblock_updown=True,
+        )
+        network.load_state_dict(self.state)
+        return network.to(self.device)
+
+    def ours(self) -> MMDiffusion:
+        """The network of avbench."""
+        network = MMDiffusion(self.config)
+        network.load_state_dict(self.state)
+        return network.to(self.device)
+
+    def half(self, enabled: bool) -> contextlib.AbstractContextManager[Any]:
+        """Autocast to bfloat16, or nothing."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def shifts(self, seed: int) -> Tensor:
+        """Shifts as the published network draws them from a seed, in order of execution."""
+        draw, frames = random.Random(seed), self.config.video_size[0]
+        with torch.device("meta"):
+            windows = MMDiffusion(self.config).windows
+        return torch.tensor([draw.randint(0, frames - window) for window in windows], device=self.device)
+
+    def loss(self, video: Tensor, audio: Tensor) -> Tensor:
+        """Squared error of both noises."""
+        return F.mse_loss(video.float(), self.video_noise) + F.mse_loss(audio.float(), self.audio_noise)
+
+
+Run = Callable[[], Any]
+
+
+def forward_variants(setup: Setup) -> dict[str, Run]:
+    """One prediction of each variant, without gradients."""
+    inputs, shifts = (setup.video, setup.audio, setup.timesteps), setup.shifts(0)
+    reference, ours = setup.reference().eval(), setup.ours().eval()
+    half = setup.ours().eval().bfloat16()
+    published(setup.args.reference, "multimodal_unet").random = random
+
+    def peer(network: torch.nn.Module = reference) -> Any:
+        random.seed(0)
+        return network(*inputs)
+
+    runs: dict[str, Run] = {"published float32": peer}
+    if setup.device.type == "cuda":
+        low = setup.reference().eval()
+        low.convert_to_fp16()  # type: ignore[operator]
+        low.dtype = torch.float16  # type: ignore[assignment]
+        runs["published float16"] = lambda: peer(low)
+    runs["avbench float32"] = lambda: ours(*inputs, shifts)
+    runs["avbench bfloat16"] = lambda: half(*inputs, shifts)
+    if setup.args.compile:
+        for name, network in (("float32", ours), ("bfloat16", half)):
+            compiled = torch.compile(network)
+            runs[f"avbench {name} compiled"] = functools.partial(compiled, *inputs, shifts)
+    return runs
+
+
+def reference_step(setup: Setup, half: bool) -> Run:
+    """One training step of the published code, with its own mixed precision, norms and averaging."""
+    low, nn = published(setup.args.reference, "fp16_util"), published(setup.args.reference, "nn")
+    network = setup.reference().train()
+    trainer = low.MixedPrecisionTrainer(model=network, use_fp16=half)
+    if half:
+        network.dtype = torch.float16  # type: ignore[assignment]
+    optimizer = torch.optim.AdamW(trainer.master_params, lr=LEARNING_RATE, weight_decay=0.0)
+    averaged = copy.deepcopy(trainer.master_params)
+
+    def step() -> Tensor:
+        trainer.zero_grad()
+        loss = setup.loss(*network(setup.video, setup.audio, setup.timesteps))
+        trainer.backward(loss)
+        if trainer.optimize(optimizer):
+            nn.update_ema(averaged, trainer.master_params, rate=EMA_DECAY)
+        return loss.detach()
+
+    return step
+
+
+def our_step(setup: Setup, half: bool, compiled: bool = False) -> Run:
+    """One training step of avbench: float32 weights, autocast, one fused call each for optimizer and average."""
+    network = setup.ours().train()
+    parameters = list(network.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0, fused=True)
+    averaged = [p.detach().clone() for p in parameters]
+    call = torch.compile(network) if compiled else network
+    frames, generator = setup.config.video_size[0], torch.Generator().manual_seed(0)
+
+    def step() -> Tensor:
+        shifts = network.draw_shifts(frames, generator).to(setup.device)
+        with setup.half(half):
+            loss = setup.loss(*call(setup.video, setup.audio, setup.timesteps, shifts))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+        optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(averaged, [p.detach() for p in parameters], 1 - EMA_DECAY)
+        return loss.detach()
+
+    return step
+
+
+STEPS: dict[str, Callable[[Setup], Run]] = {
+    "published float32": lambda setup: reference_step(setup, False),
+    "published float16": lambda setup: reference_step(setup, True),
+    "avbench float32": lambda setup: our_step(setup, False),
+    "avbench bfloat16": lambda setup: our_step(setup, True),
+    "avbench float32 compiled": lambda setup: our_step(setup, False, True),
+    "avbench bfloat16 compiled": lambda setup: our_step(setup, True, True),
+}
+
+
+def step_names(args: argparse.Namespace) -> list[str]:
+    """Training steps that this device and these arguments ask for."""
+    left_out = ["float16"] * (args.device != "cuda") + ["compiled"] * (not args.compile)
+    return [name for name in STEPS if name.split()[-1] not in left_out]
+
+
+def measure(runs: dict[str, Run], repeats: int, device: torch.device) -> dict[str, float]:
+    """Median seconds of each, in turn; the first round only warms up, and its time shows what compiling takes."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(repeats + 1):
+        for name, run in runs.items():
+            synchronize(device)
+            begun = time.perf_counter()
+            run()
+            synchronize(device)
+            taken = time.perf_counter() - begun
+            if turn:
+                seconds[name].append(taken)
+            elif name.endswith("compiled"):
+                print(f"  {name}: {taken:.1f} s for the first call, which compiles", flush=True)
+    return {name: statistics.median(taken) for name, taken in seconds.items()}
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Best of some measured rates of a large matrix product, FLOP/s."""
+    side = 8192 if device.type == "cuda" else 3072
+    a = torch.randn(side, side, device=device).to(dtype)
+    rates = []
+    for _ in range(6):
+        synchronize(device)
+        begun = time.perf_counter()
+        a @ a
+        synchronize(device)
+        rates.append(2 * side**3 / (time.perf_counter() - begun))
+    return max(rates)
+
+
+def table(title: str, seconds: dict[str, float], flop: float, setup: Setup) -> None:
+    """Print medians, the ratio to the first line, and the share of the measured matrix rate."""
+    print(title)
+    first = next(iter(seconds.values()))
+    for name, taken in seconds.items():
+        dtype = torch.float32 if "float32" in name else torch.float16 if "float16" in name.split() else torch.bfloat16
+        rate = flop / taken
+        share = rate / matrix_rate(setup.device, dtype)
+        print(
+            f"  {name:27s} {taken:9.3f} s  {first / taken:6.2f}x  {rate / 1e12:8.3f} TFLOP/s  {share:6.1%} of a matrix"
+        )
+
+
+def differences(runs: dict[str, Run]) -> None:
+    """Print how far each output is from the first variant's, in standard deviations of it."""
+    wanted = [x.double() for x in runs["published float32"]()]
+    for name, run in list(runs.items())[1:]:
+        off = [(got.double() - want).abs().max() / want.std() for got, want in zip(run(), wanted, strict=True)]
+        print(f"  {name:27s} furthest from published float32: video {off[0]:.1e} sd, audio {off[1]:.1e} sd")
+
+
+def sampling(run: Run, setup: Setup) -> Run:
+    """20 predictions, each followed by a DDIM update from evenly spaced timesteps."""
+    alphas = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)[torch.linspace(999, 0, SAMPLING_STEPS + 1).long()]
+
+    def sample() -> tuple[Tensor, ...]:
+        clip = setup.video, setup.audio
+        for now, after in zip(alphas[:-1].tolist(), alphas[1:].tolist(), strict=True):
+            clean = [(x - (1 - now) ** 0.5 * e.float()) / now**0.5 for x, e in zip(clip, run(), strict=True)]
+            noise = [(x - now**0.5 * c) / (1 - now) ** 0.5 for x, c in zip(clip, clean, strict=True)]
+            clip = tuple(after**0.5 * c + (1 - after) ** 0.5 * e for c, e in zip(clean, noise, strict=True))
+        return clip
+
+    return sample
+
+
+def peak_memory(args: argparse.Namespace, name: str) -> int:
+    """Bytes at the peak of two training steps in a process of their own."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--peak-of", name]
+    return int(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
+
+
+def report_peak(setup: Setup, name: str) -> None:
+    """Take two steps and print the peak of this process."""
+    step = STEPS[name](setup)
+    step(), step()
+    if setup.device.type == "cuda":
+        print(torch.cuda.max_memory_allocated(setup.device))
+        return
+    status = Path("/proc/self/status").read_text()
+    print(next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--reference", type=Path, required=True)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--width", type=int, default=PRESETS["paper"].model_channels)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--parts", nargs="+", default=["forward", "step", "memory"], help="also: sample")
+    parser.add_argument("--compile", action="store_true", help="also measure torch.compile")
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    setup = Setup(args)
+    if args.peak_of:
+        report_peak(setup, args.peak_of)
+        return
+    card = torch.cuda.get_device_name() if args.device == "cuda" else f"{os.cpu_count()} CPUs, {platform.machine()}"
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {card}, {torch.get_num_threads()} threads, ", end="")
+    print(f"torch {torch.__version__}, Python {platform.python_version()}")
+    with torch.inference_mode(), FlopCounterMode(display=False) as counted:
+        setup.ours().eval()(setup.video, setup.audio, setup.timesteps)
+    flop = counted.get_total_flops()
+    parameters = sum(tensor.numel() for tensor in setup.state.values())
+    print(f"{parameters:,} parameters, batch {args.batch}, {flop / 1e9:.0f} GFLOP forward, {args.repeats} runs in turn")
+    if "memory" in args.parts:
+        print("peak memory of a training step")
+        for name in step_names(args):
+            print(f"  {name:27s} {peak_memory(args, name) / 2**30:6.2f} GiB", flush=True)
+    if {"forward", "sample"} & set(args.parts):
+        runs = forward_variants(setup)
+        with torch.inference_mode():
+            if "forward" in args.parts:
+                table("forward", measure(runs, args.repeats, setup.device), flop, setup)
+                differences(runs)
+            if "sample" in args.parts:
+                runs = {name: sampling(run, setup) for name, run in runs.items()}
+                title = f"{SAMPLING_STEPS} steps of sampling"
+                table(title, measure(runs, args.repeats, setup.device), SAMPLING_STEPS * flop, setup)
+        del runs
+    if "step" in args.parts:
+        steps = {name: STEPS[name](setup) for name in step_names(args)}
+        table("training step", measure(steps, args.repeats, setup.device), 3 * flop, setup)
+
+
+if __name__ == "__main__":
+    main()
