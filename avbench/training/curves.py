@@ -37,6 +37,7 @@ def draw(rows: Sequence[dict[str, float]], path: Path) -> bool:
     """
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
 
     table = pd.DataFrame(list(rows))
     shown = [name for name in MODALITIES if len(series(table, loss_name(name))[0])]
@@ -58,6 +59,9 @@ def draw(rows: Sequence[dict[str, float]], path: Path) -> bool:
         for axes in (first, *others):
             axes.set(xscale="log", yscale="log", xlabel="optimizer step")
             axes.grid(True, which="both", alpha=0.25, linewidth=0.5)
+            for axis in (axes.xaxis, axes.yaxis):  # plain numbers, and fewer where there are decades
+                axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+                axis.set_major_formatter(LogFormatter())
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(frameon=False, fontsize=8)
         first.set_ylabel("mean squared error of the noise")
@@ -85,5 +89,5 @@ def _curve(axes: Axes, steps: NDArray[np.float64], losses: NDArray[np.float64], 
     if not len(steps):
         return
     every = -(-len(steps) // _POINTS)
-    axes.plot(steps[::every], losses[::every], ".", markersize=2, alpha=0.25, color=colour, markeredgewidth=0)
+    axes.plot(steps[::every], losses[::every], ".", markersize=4, alpha=0.3, color=colour, markeredgewidth=0)
     axes.plot(steps[::every], smoothed(losses)[::every], linewidth=1.6, color=colour, label=label)
