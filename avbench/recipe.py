@@ -428,18 +428,20 @@ class SampleRecipe(Strict):
         batch_size: Clips per forward pass; does not change the clips.
         seed: Clip ``i`` depends on ``(seed, i)`` alone.
         condition: What each clip is given; None samples picture and sound together.
+        enlarge: Folder whose clips are made larger; of baselines that do this.
     """
 
     n: PositiveInt
     scheduler: Literal["dpm-solver++", "ddpm", "ddim", "unipc"] = "dpm-solver++"
     steps: PositiveInt = 20
-    spacing: Literal["linspace", "trailing"] = "linspace"
+    spacing: Literal["linspace", "trailing", "leading"] = "linspace"
     video_threshold: Literal["none", "clip", "dynamic"] | None = None
     audio_threshold: Literal["none", "clip", "dynamic"] | None = None
     ddpm_variance: Literal["large", "small"] = "large"
     batch_size: PositiveInt = 8
     seed: int = 0
     condition: ConditionRecipe | None = None
+    enlarge: str | None = None
 
 
 class Literature(Strict):

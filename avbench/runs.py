@@ -130,8 +130,10 @@ class Run:
         self.reporter.note(f"sample     {made} clips{before} ({time.monotonic() - begun:.1f} s), {folder}")
         return folder
 
-    def _conditions(self) -> Conditions | None:
+    def _conditions(self) -> _base.Conditions | None:
         """The clips that samples are given, where the recipe asks for any."""
+        if self.recipe.sample.enlarge is not None:
+            return _base.clips_to_enlarge(self.folder, self.recipe)
         condition = self.recipe.sample.condition
         if condition is None:
             return None

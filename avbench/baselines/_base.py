@@ -124,6 +124,19 @@ def given_window(run: Path, recipe: BaselineRecipe) -> WindowSpec:
     return found
 
 
+def clips_to_enlarge(run: Path, recipe: BaselineRecipe) -> Conditions:
+    """The clips of the folder that a recipe names, at the size that a run's network takes.
+
+    Raises:
+        UserError: The baseline does not enlarge clips, the run has no checkpoint, or the folder holds too few.
+    """
+    baseline = registry.module("baseline", recipe.baseline)
+    if not hasattr(baseline, "clips_to_enlarge"):
+        raise UserError(f"baseline {recipe.baseline} does not enlarge clips; use mmdiffusion-sr")
+    found: Conditions = baseline.clips_to_enlarge(run, recipe)
+    return found
+
+
 def solver_options(sample: SampleRecipe) -> SolverOptions:
     """The solver of a recipe."""
     return SolverOptions(

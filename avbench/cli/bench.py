@@ -144,6 +144,9 @@ def sample(
     method: Annotated[str | None, typer.Option(help="replace (the default), guide or both; docs/sampling.md.")] = None,
     scale: Annotated[float | None, typer.Option(help="Weight of the guidance. Default: 1.")] = None,
     noise: Annotated[str | None, typer.Option(help="Noise of the replaced part: fresh (the default) or fixed.")] = None,
+    enlarge: Annotated[
+        str | None, typer.Option(help="Folder whose clips are made larger, for mmdiffusion-sr: docs/superres.md.")
+    ] = None,
     device: Device = None,
 ) -> None:
     """Sample clips from a trained run: .mp4 with sound to watch, .npz without loss to score.
@@ -157,11 +160,13 @@ def sample(
         avbench sample mmdiffusion --preset tiny --scheduler ddpm --steps 1000
 
         avbench sample mmdiffusion --preset tiny --task v2a --condition demo --method both --scale 2
+
+        avbench sample mmdiffusion-sr --preset tiny --enlarge runs/mmdiffusion-tiny/samples
     """
     from avbench.cli.console import ConsoleReporter
     from avbench.runs import Run
 
-    sampling = _told(scheduler=scheduler, steps=steps, seed=seed, batch_size=batch_size)
+    sampling = _told(scheduler=scheduler, steps=steps, seed=seed, batch_size=batch_size, enlarge=enlarge)
     given = _told(task=task, source=condition, split=split, keep=keep, method=method, scale=scale, noise=noise)
     if given:
         _require_condition(task, condition)

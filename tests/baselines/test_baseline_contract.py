@@ -26,6 +26,9 @@ def test_a_baseline_offers_train_and_sample(name: str) -> None:
     if hasattr(module, "clip_window"):  # it can be given a part of a clip
         assert list(inspect.signature(module.clip_window).parameters) == ["run", "recipe"]
         sampling.append("given")
+    if hasattr(module, "clips_to_enlarge"):  # it makes clips larger
+        assert list(inspect.signature(module.clips_to_enlarge).parameters) == ["run", "recipe"]
+        sampling.append("given")
     assert list(inspect.signature(module.sample).parameters) == sampling
     assert module.__doc__
 
