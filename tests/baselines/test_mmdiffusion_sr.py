@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from avbench import scoring
-from avbench.baselines import _base, mmdiffusion_sr
+from avbench.baselines import _base, _importing, mmdiffusion_sr
 from avbench.baselines._small_clips import SmallClips
 from avbench.errors import UserError
-from avbench.models.superres import PRESETS, SuperResConfig
+from avbench.models.superres import PRESETS, SuperRes, SuperResConfig
 from avbench.protocol import Protocol
 from avbench.recipe import BaselineRecipe
 from avbench.runs import Run
@@ -182,3 +182,20 @@ def test_what_cannot_be_enlarged_is_refused_in_one_sentence(run: Path, tmp_path:
         made(run, recipe(run.parent / "small", scheduler="unipc", spacing="linspace"))
     with pytest.raises(UserError, match="baseline mmdiffusion does not enlarge clips"):
         _base.clips_to_enlarge(run, recipe(tmp_path).model_copy(update={"baseline": "mmdiffusion"}))
+
+
+@pytest.mark.slow
+def test_a_published_file_is_imported_and_enlarges(tmp_path: Path) -> None:
+    """Sizes as published but narrow; the tensors under the names of distributed training."""
+    config = TOY.model_copy(update={"norm_groups": 32, "model_channels": 32, "attention_heads": 4})
+    network = SuperRes(config)
+    torch.save({f"module.{name}": x for name, x in network.state_dict().items()}, tmp_path / "ema_0.9999_500.pt")
+    still = np.full((1, 64, 64, 3), 90, np.uint8)
+    (tmp_path / "small").mkdir()
+    _base.write_clip(_base.GeneratedClip("a", still, 10.0, np.zeros((1, 1600), np.float32), RATE), tmp_path / "small")
+    of = recipe(tmp_path / "small", n=1, steps=1)
+    file = tmp_path / "ema_0.9999_500.pt"
+    done = _importing.import_checkpoint(file, _importing.read(file), tmp_path / "run", of, _importing.Untold())
+    assert done.config["network"]["large_size"] == 256
+    (arrays,) = made(tmp_path / "run", of).values()
+    assert arrays["video"].shape == (1, 256, 256, 3)
