@@ -8,8 +8,9 @@ its files import but the network does not use (MPI, remote files) is replaced by
 
 A training step is forward, squared error of both noises, backward, AdamW and averaged weights, with gradient norms as
 each code takes them. The variants run in turn; printed are medians and ratios to the first line, the published network.
-Its half-precision step is float16 with its own loss scaling and needs a GPU. Peak memory is that of one process per
-variant after two steps: resident memory, or what the GPU handed out. "Sampling" is 20 predictions, each followed by a
+Its half-precision step is float16 with its own loss scaling and needs a GPU. Each training step is the second one of a
+process of its own, whose peak memory is printed too: resident memory, or what the GPU handed out. The published step
+is estimated to need 19 GiB at batch 1. "Sampling" is 20 predictions, each followed by a
 DDIM update.
 """
 
@@ -283,21 +284,35 @@ def sampling(run: Run, setup: Setup) -> Run:
     return sample
 
 
-def peak_memory(args: argparse.Namespace, name: str) -> int:
-    """Bytes at the peak of two training steps in a process of their own."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--peak-of", name]
-    return int(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
+def measure_steps(args: argparse.Namespace) -> tuple[dict[str, float], dict[str, int]]:
+    """Median seconds and largest peak in bytes of each training step, every one in a process of its own, in turn."""
+    taken: dict[str, list[float]] = {name: [] for name in step_names(args)}
+    peaks = dict.fromkeys(taken, 0)
+    for _ in range(args.repeats):
+        for name in taken:
+            command = [sys.executable, __file__, *sys.argv[1:], "--step-of", name]
+            answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
+            seconds, peak = json.loads(answer)
+            taken[name].append(seconds)
+            peaks[name] = max(peaks[name], peak)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}, peaks
 
 
-def report_peak(setup: Setup, name: str) -> None:
-    """Take two steps and print the peak of this process."""
+def report_step(setup: Setup, name: str) -> None:
+    """Take two steps; print the seconds of the second, and the peak of this process in bytes."""
     step = STEPS[name](setup)
-    step(), step()
+    step()
+    synchronize(setup.device)
+    begun = time.perf_counter()
+    step()
+    synchronize(setup.device)
+    seconds = time.perf_counter() - begun
     if setup.device.type == "cuda":
-        print(torch.cuda.max_memory_allocated(setup.device))
-        return
-    status = Path("/proc/self/status").read_text()
-    print(next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")))
+        peak = torch.cuda.max_memory_allocated(setup.device)
+    else:
+        status = Path("/proc/self/status").read_text()
+        peak = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    print(json.dumps([seconds, peak]))
 
 
 def main() -> None:
@@ -307,13 +322,13 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=PRESETS["paper"].model_channels)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--parts", nargs="+", default=["forward", "step", "memory"], help="also: sample")
+    parser.add_argument("--parts", nargs="+", default=["forward", "step"], help="also: sample")
     parser.add_argument("--compile", action="store_true", help="also measure torch.compile")
-    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
+    parser.add_argument("--step-of", help=argparse.SUPPRESS)
     args = parser.parse_args()
     setup = Setup(args)
-    if args.peak_of:
-        report_peak(setup, args.peak_of)
+    if args.step_of:
+        report_step(setup, args.step_of)
         return
     card = torch.cuda.get_device_name() if args.device == "cuda" else f"{os.cpu_count()} CPUs, {platform.machine()}"
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {card}, {torch.get_num_threads()} threads, ", end="")
@@ -323,10 +338,6 @@ def main() -> None:
     flop = counted.get_total_flops()
     parameters = sum(tensor.numel() for tensor in setup.state.values())
     print(f"{parameters:,} parameters, batch {args.batch}, {flop / 1e9:.0f} GFLOP forward, {args.repeats} runs in turn")
-    if "memory" in args.parts:
-        print("peak memory of a training step")
-        for name in step_names(args):
-            print(f"  {name:27s} {peak_memory(args, name) / 2**30:6.2f} GiB", flush=True)
     if {"forward", "sample"} & set(args.parts):
         runs = forward_variants(setup)
         with torch.inference_mode():
@@ -339,8 +350,10 @@ def main() -> None:
                 table(title, measure(runs, args.repeats, setup.device), SAMPLING_STEPS * flop, setup)
         del runs
     if "step" in args.parts:
-        steps = {name: STEPS[name](setup) for name in step_names(args)}
-        table("training step", measure(steps, args.repeats, setup.device), 3 * flop, setup)
+        seconds, peaks = measure_steps(args)
+        table("training step", seconds, 3 * flop, setup)
+        for name, peak in peaks.items():
+            print(f"  {name:27s} {peak / 2**30:6.2f} GiB at the peak")
 
 
 if __name__ == "__main__":
