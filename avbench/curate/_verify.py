@@ -54,7 +54,7 @@ def floor_db(crf: int) -> float:
     Args:
         crf: Quality of the encoder.
     """
-    return 20.0 - 0.5 * max(0, crf - 20)
+    return 20.0 - 0.5 * max(0, crf - 23)
 
 
 def verify(
