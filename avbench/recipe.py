@@ -179,7 +179,7 @@ class SegmentRecipe(Strict):
         video_codec: ``h264`` plays everywhere; ``h265`` is smaller and slower to write and to read.
         audio_codec: ``flac`` is lossless and exact to the sample in every reader; ``aac`` is smaller.
         crf: Quality of the picture (lower is better; with h264 18 is visually transparent and 0 is lossless).
-        preset: Speed preset of the encoder. ``superfast`` at crf 23 is as good as ``veryfast`` at 20 (docs/segmenting.md).
+        preset: Speed preset of the encoder; ``superfast`` at crf 23 is as good as ``veryfast`` at 20.
     """
 
     clip_s: PositiveFloat = 34.0
