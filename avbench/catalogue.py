@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 from avbench import features, filters, recipe, registry, weights
-from avbench.recipe import BaselineRecipe
+from avbench.recipe_baseline import BaselineRecipe
 from avbench.weights import Weight
 
 

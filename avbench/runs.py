@@ -21,7 +21,7 @@ from avbench.errors import UserError
 from avbench.inputs.conditions import Conditions
 from avbench.leaderboard.records import ResultRecord
 from avbench.progress import SILENT, Reporter
-from avbench.recipe import BaselineRecipe, SampleRecipe, TrainRecipe
+from avbench.recipe_baseline import BaselineRecipe, SampleRecipe, TrainRecipe
 from avbench.scored import SHOWN_CLIPS, pick_device, publish, write_record
 from avbench.training import checkpoint
 from avbench.training.log import edge_losses, read_log

@@ -29,7 +29,7 @@ from avbench.leaderboard import page, records
 from avbench.leaderboard.records import DatasetRef, Environment, ProtocolRef, ResultRecord
 from avbench.progress import SILENT, Reporter
 from avbench.protocol import Protocol
-from avbench.recipe import BaselineRecipe
+from avbench.recipe_baseline import BaselineRecipe
 from avbench.scoring import Scorer, ScoreResult
 
 DEFAULT_PROTOCOL = "avbench-v1"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from avbench import protocol as protocols, recipe as recipes, scoring
 from avbench.baselines import _base
-from avbench.recipe import BaselineRecipe
+from avbench.recipe_baseline import BaselineRecipe
 from avbench.schema import Score
 from avbench.scored import find_reference, pick_device
 from avbench.workspace import read_json

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
     ("errors", "schema", "registry", "progress"),
-    ("recipe", "workspace", "dataset", "provenance", "parallel", "media", "weights"),
+    ("recipe", "recipe_baseline", "workspace", "dataset", "provenance", "parallel", "media", "weights"),
     ("features", "models", "diffusion"),
     ("filters", "metrics"),
     ("curate", "baselines", "training"),
@@ -243,7 +243,7 @@ def sources() -> dict[str, str]:
     return found
 
 
-LIGHT = ("cli", "errors", "schema", "registry", "progress", "recipe", "workspace", "parallel")
+LIGHT = ("cli", "errors", "schema", "registry", "progress", "recipe", "recipe_baseline", "workspace", "parallel")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from avbench.diffusion.sampling import SolverOptions
 from avbench.diffusion.solvers import timesteps
 from avbench.errors import UserError
 from avbench.progress import SILENT, Reporter
-from avbench.recipe import BaselineRecipe, SampleRecipe
+from avbench.recipe_baseline import BaselineRecipe, SampleRecipe
 from avbench.training import checkpoint
 from avbench.training.loader import WindowSpec
 from avbench.workspace import publish, read_json, write_json

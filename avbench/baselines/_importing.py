@@ -25,7 +25,8 @@ from avbench import registry, weights, workspace
 from avbench.diffusion.noise_schedule import TRAIN_TIMESTEPS
 from avbench.errors import EnvironmentFault, UserError
 from avbench.models._mmdiffusion_published import is_super_resolution, stripped
-from avbench.recipe import BaselineRecipe, parse
+from avbench.recipe import parse
+from avbench.recipe_baseline import BaselineRecipe
 from avbench.training import checkpoint
 
 BASE, SUPER_RESOLUTION = "mmdiffusion", "mmdiffusion-sr"

@@ -20,7 +20,8 @@ from avbench.diffusion.sampling import sample_pairs
 from avbench.errors import UserError
 from avbench.models.mmdiffusion import PRESETS, MMDiffusion, MMDiffusionConfig
 from avbench.progress import SILENT, Bar, Reporter
-from avbench.recipe import BaselineRecipe, ConditionRecipe, parse
+from avbench.recipe import parse
+from avbench.recipe_baseline import BaselineRecipe, ConditionRecipe
 from avbench.registry import unknown
 from avbench.schema import Batch
 from avbench.training import checkpoint, processes

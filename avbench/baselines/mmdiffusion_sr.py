@@ -24,7 +24,8 @@ from avbench.diffusion.sampling import sample_generator
 from avbench.errors import UserError
 from avbench.models.superres import PRESETS, SuperRes, SuperResConfig
 from avbench.progress import SILENT, Bar, Reporter
-from avbench.recipe import BaselineRecipe, parse
+from avbench.recipe import parse
+from avbench.recipe_baseline import BaselineRecipe
 from avbench.registry import unknown
 from avbench.schema import Batch
 from avbench.training import checkpoint, processes

@@ -9,7 +9,7 @@ from avbench.diffusion.conditioning import GivenClip
 from avbench.errors import MediaError, UserError
 from avbench.inputs import reference
 from avbench.protocol import Protocol
-from avbench.recipe import ConditionRecipe
+from avbench.recipe_baseline import ConditionRecipe
 from avbench.training.loader import WindowSpec
 
 _NEEDS = {"v2a": "flow_fd", "a2v": "mel_fd", "continue": "av_align", "inpaint": "av_align"}

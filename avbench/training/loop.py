@@ -25,7 +25,7 @@ import torch
 from avbench.diffusion.noise_schedule import PairLoss
 from avbench.errors import UserError
 from avbench.progress import SILENT, Reporter
-from avbench.recipe import TrainRecipe
+from avbench.recipe_baseline import TrainRecipe
 from avbench.schema import Batch
 from avbench.training import checkpoint, page
 from avbench.training.average import Average

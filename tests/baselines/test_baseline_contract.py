@@ -14,7 +14,7 @@ from avbench.catalogue import about_recipe, rows
 from avbench.curate import manifest
 from avbench.errors import UserError
 from avbench.models.mmdiffusion import PRESETS
-from avbench.recipe import BaselineRecipe
+from avbench.recipe_baseline import BaselineRecipe
 from avbench.runs import load_recipe
 
 

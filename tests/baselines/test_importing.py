@@ -19,7 +19,7 @@ from avbench.baselines import _base, _importing, mmdiffusion
 from avbench.baselines._importing import Imported, Untold
 from avbench.errors import EnvironmentFault, UserError
 from avbench.models.mmdiffusion import PRESETS, MMDiffusion, MMDiffusionConfig
-from avbench.recipe import BaselineRecipe
+from avbench.recipe_baseline import BaselineRecipe
 from avbench.training import checkpoint
 from tests.models.mmdiffusion_cases import noise, shapes_of, weights
 

@@ -14,7 +14,7 @@ from avbench.baselines import _base, mmdiffusion
 from avbench.errors import UserError
 from avbench.inputs.conditions import Conditions
 from avbench.models.mmdiffusion import PRESETS
-from avbench.recipe import BaselineRecipe
+from avbench.recipe_baseline import BaselineRecipe
 from tests.baselines.test_mmdiffusion_run import CPU, TOY, recipe
 from tests.training.rendered_sets import write_dataset
 

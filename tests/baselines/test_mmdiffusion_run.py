@@ -10,7 +10,7 @@ import torch
 
 from avbench.baselines import _base, mmdiffusion
 from avbench.models.mmdiffusion import PRESETS, MMDiffusionConfig
-from avbench.recipe import BaselineRecipe
+from avbench.recipe_baseline import BaselineRecipe
 from tests.training.rendered_sets import write_dataset
 
 CPU = torch.device("cpu")

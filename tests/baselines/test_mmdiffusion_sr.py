@@ -16,7 +16,7 @@ from avbench.baselines._small_clips import SmallClips
 from avbench.errors import UserError
 from avbench.models.superres import PRESETS, SuperRes, SuperResConfig
 from avbench.protocol import Protocol
-from avbench.recipe import BaselineRecipe
+from avbench.recipe_baseline import BaselineRecipe
 from avbench.runs import Run
 from avbench.training.log import read_log
 from tests.clips import RATE, clip, write_mp4, write_npz

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from avbench.diffusion.noise_schedule import PairLoss
 from avbench.errors import UserError
 from avbench.progress import Bar, Reporter
-from avbench.recipe import TrainRecipe
+from avbench.recipe_baseline import TrainRecipe
 from avbench.schema import Batch
 from avbench.training import checkpoint
 from avbench.training.average import Average

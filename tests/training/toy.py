@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from avbench.diffusion.noise_schedule import PairLoss
-from avbench.recipe import TrainRecipe
+from avbench.recipe_baseline import TrainRecipe
 from avbench.schema import Batch
 from avbench.training.loop import TrainResult, train
 from avbench.training.randomness import StepGenerator

@@ -1,0 +1,195 @@
+"""The recipe of a baseline: how it is trained, how it is sampled, and what has been published of it.
+
+``recipes/baselines/<baseline>-<preset>.toml``, read as every recipe is (`avbench.recipe`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
+
+from avbench.recipe import Strict
+
+_NOT_DEFINING = {"steps", "activation_checkpointing", "checkpoint_every", "keep_last", "keep_every"} | {
+    "sample_every",
+    "track",
+}
+"""Fields of `TrainRecipe` that a run may change when it goes on."""
+
+
+class TrainRecipe(Strict):
+    """How a baseline is trained.
+
+    Attributes:
+        steps: Optimizer steps.
+        batch_size: Clips per step, of all processes together.
+        accumulate: Parts a process computes its share of the batch in, one after the other, to need less memory.
+        learning_rate: AdamW, no weight decay.
+        warmup_steps: Linear warm-up.
+        ema_decay: Decay of the averaged weights, reached after a warm-up.
+        clip_norm: Gradients are clipped to this norm.
+        bf16: Autocast to bfloat16; weights, optimizer and loss stay float32.
+        activation_checkpointing: Compute activations a second time in the backward pass instead of keeping them: less
+            memory, more time, the same weights.
+        checkpoint_every: Steps between checkpoints.
+        keep_last: Newest checkpoints left on disk.
+        keep_every: Checkpoints whose step is a multiple of this are never deleted; None deletes all but the newest.
+        sample_every: Steps between pictures of a few sampled clips; each comes with a checkpoint. None makes none.
+        track: Where losses are shown besides ``log.jsonl``.
+        seed: Seed of initialisation, order, noise.
+    """
+
+    steps: PositiveInt
+    batch_size: PositiveInt
+    accumulate: PositiveInt = 1
+    learning_rate: PositiveFloat = 1e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
+    clip_norm: PositiveFloat = 1.0
+    bf16: bool = False
+    activation_checkpointing: bool = False
+    checkpoint_every: PositiveInt = 1000
+    keep_last: PositiveInt = 2
+    keep_every: PositiveInt | None = None
+    sample_every: PositiveInt | None = None
+    track: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    seed: int = 0
+
+    def defining(self) -> dict[str, Any]:
+        """What decides the weights at a given step: all but how long, what is kept on disk and what is shown."""
+        return self.model_dump(mode="json", exclude=_NOT_DEFINING)
+
+
+class ConditionRecipe(Strict):
+    """What a sample is given, and how: see `avbench.diffusion.conditioning`.
+
+    Attributes:
+        task: ``v2a`` gives the picture and makes the sound, ``a2v`` the other way round, ``continue`` gives the
+            beginning, ``inpaint`` some times; ``keep`` says which.
+        source: Where the given part comes from: a folder of clips (docs/inputs.md) or a dataset.
+        split: Split of a dataset.
+        keep: Times given for ``continue`` and ``inpaint``, [start, end) in seconds on the frame grid; in text
+            ``0-0.4,1.2-1.6``.
+        method: ``replace``, ``guide`` or ``both``.
+        scale: Weight of the guidance; 1 is Bayes' rule under its approximation. None is 1; ``replace`` takes none.
+        noise: Noise of the replaced part: ``fresh`` in every step, or ``fixed``.
+    """
+
+    task: Literal["v2a", "a2v", "continue", "inpaint"]
+    source: str
+    split: Literal["train", "validation", "test", "all"] = "test"
+    keep: tuple[tuple[Annotated[float, Field(ge=0)], PositiveFloat], ...] = ()
+    method: Literal["replace", "guide", "both"] = "replace"
+    scale: Annotated[float, Field(ge=0)] | None = None
+    noise: Literal["fresh", "fixed"] = "fresh"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_as_text(cls, data: Any) -> Any:
+        text = data.get("keep") if isinstance(data, dict) else None
+        if not isinstance(text, str):
+            return data
+        found = [part.split("-") for part in text.split(",")]
+        if any(len(part) != 2 for part in found):
+            raise ValueError(f"keep {text!r}: write seconds as START-END, several with commas: 0-0.4,1.2-1.6")
+        return {**data, "keep": found}
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> ConditionRecipe:
+        if self.task in ("v2a", "a2v") and self.keep:
+            raise ValueError(f"task {self.task} gives a whole picture or sound; leave out keep, or use task inpaint")
+        if self.task in ("continue", "inpaint") and not self.keep:
+            raise ValueError(f"task {self.task} needs the seconds that are given, such as keep 0-0.8")
+        if self.task == "continue" and (len(self.keep) > 1 or self.keep[0][0] > 0):
+            raise ValueError("task continue is given one part from 0 on, such as keep 0-0.8; use task inpaint")
+        for start_s, end_s in self.keep:
+            if start_s >= end_s:
+                raise ValueError(f"keep {start_s:g}-{end_s:g} is empty; its end must lie behind its start")
+        if self.method == "replace" and self.scale is not None:
+            raise ValueError(f"scale {self.scale:g} is of guidance; use method guide or both, or leave it out")
+        if self.method == "guide" and self.noise == "fixed":
+            raise ValueError("noise fixed is of replacement; use method replace or both, or leave it out")
+        return self
+
+
+class SampleRecipe(Strict):
+    """How clips are sampled from a trained baseline.
+
+    Attributes:
+        n: Clips to make.
+        scheduler: Solver, see `avbench.diffusion.solvers`.
+        steps: Solver steps, at most the timesteps of the training schedule.
+        spacing: Where the steps lie, see `avbench.diffusion.solvers.timesteps`.
+        video_threshold: How the estimate of the picture is kept in range in every step: ``none``, ``clip`` or
+            ``dynamic``; None takes what suits the solver.
+        audio_threshold: The same of the sound.
+        ddpm_variance: Variance of the noise that ``ddpm`` adds: ``large`` is beta_t, ``small`` the posterior's.
+        batch_size: Clips per forward pass; does not change the clips.
+        seed: Clip ``i`` depends on ``(seed, i)`` alone.
+        condition: What each clip is given; None samples picture and sound together.
+        enlarge: Folder whose clips are made larger; of baselines that do this.
+    """
+
+    n: PositiveInt
+    scheduler: Literal["dpm-solver++", "ddpm", "ddim", "unipc"] = "dpm-solver++"
+    steps: PositiveInt = 20
+    spacing: Literal["linspace", "trailing", "leading"] = "linspace"
+    video_threshold: Literal["none", "clip", "dynamic"] | None = None
+    audio_threshold: Literal["none", "clip", "dynamic"] | None = None
+    ddpm_variance: Literal["large", "small"] = "large"
+    batch_size: PositiveInt = 8
+    seed: int = 0
+    condition: ConditionRecipe | None = None
+    enlarge: str | None = None
+
+
+class Literature(Strict):
+    """A published number, to know what to expect; it is never ranked with measured ones.
+
+    Attributes:
+        metric: Name of the metric, as the publication has it.
+        value: The number.
+        protocol: How it was measured, and what of that differs from the recipe's protocol.
+        source: Publication and table.
+    """
+
+    metric: str = Field(min_length=1)
+    value: FiniteFloat
+    protocol: str = Field(min_length=1)
+    source: str = Field(min_length=1)
+
+
+class BaselineRecipe(Strict):
+    """One trainable configuration of a baseline: ``recipes/baselines/<baseline>-<preset>.toml``.
+
+    Attributes:
+        description: What it is for.
+        baseline: File in ``avbench/baselines``.
+        preset: What the user calls it.
+        network: Size of the network, named in its model file; empty means that it is called as the preset.
+        dataset: Dataset it is trained on when the user names none.
+        protocol: Protocol its samples are scored with.
+        hardware: What it was trained on, or is meant for; empty means unknown.
+        hours: Hours of training on that hardware; None means that nobody has published or measured them.
+        literature: Published numbers to compare with by eye.
+        train: Training.
+        sample: Sampling.
+    """
+
+    description: str = ""
+    baseline: str
+    preset: str
+    network: str = ""
+    dataset: str = "demo"
+    protocol: str
+    hardware: str = ""
+    hours: PositiveFloat | None = None
+    literature: tuple[Literature, ...] = ()
+    train: TrainRecipe
+    sample: SampleRecipe
+
+    @property
+    def size(self) -> str:
+        """Name of the network's size in its model file."""
+        return self.network or self.preset
