@@ -81,7 +81,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["build-dataset", "concert"], "there is no dataset called 'concert'; did you mean concerts?"),
         (["build-dataset", "absent.csv"], "absent.csv: there is no such manifest file"),
         (["build-dataset", "demo", "--recipe", "dem"], "there is no dataset called 'dem'; did you mean demo?"),
-        (["run-baseline", "mmdifusion"], "there is no baseline called 'mmdifusion'; did you mean mmdiffusion?"),
+        (["run-baseline", "mmdifusion"], "there is no baseline called 'mmdifusion'; did you mean mmdiffusion"),
         (["run-baseline", "mmdiffusion", "--preset", "tinny"], "there is no preset called 'tinny'; did you mean tiny?"),
         (["train", "mmdiffusion", "--dataset", "nowhere"], "nowhere: is no finished dataset"),
         (["score", "absent", "--reference", "."], "absent: there is no such folder"),
