@@ -17,6 +17,9 @@ _NOT_DEFINING = {"steps", "activation_checkpointing", "checkpoint_every", "keep_
 }
 """Fields of `TrainRecipe` that a run may change when it goes on."""
 
+_OPTIONAL: dict[str, Any] = {"flip": 0.0, "audio_gain": 1.0}
+"""Fields of `TrainRecipe` that define a run only where they are not left at this, their default."""
+
 
 class TrainRecipe(Strict):
     """How a baseline is trained.
@@ -29,6 +32,10 @@ class TrainRecipe(Strict):
         warmup_steps: Linear warm-up.
         ema_decay: Decay of the averaged weights, reached after a warm-up.
         clip_norm: Gradients are clipped to this norm.
+        flip: Probability that a clip's picture is mirrored, its sound as it is; 1 mirrors all of them, as the published
+            MM-Diffusion code does by mistake.
+        audio_gain: The network sees the sound multiplied by this, and samples are divided by it. The paper's is 1: it
+            normalises no sound.
         bf16: Autocast to bfloat16; weights, optimizer and loss stay float32.
         activation_checkpointing: Compute activations a second time in the backward pass instead of keeping them: less
             memory, more time, the same weights.
@@ -47,6 +54,8 @@ class TrainRecipe(Strict):
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
     clip_norm: PositiveFloat = 1.0
+    flip: Annotated[float, Field(ge=0, le=1)] = _OPTIONAL["flip"]
+    audio_gain: Annotated[float, Field(gt=0, allow_inf_nan=False)] = _OPTIONAL["audio_gain"]
     bf16: bool = False
     activation_checkpointing: bool = False
     checkpoint_every: PositiveInt = 1000
@@ -58,7 +67,8 @@ class TrainRecipe(Strict):
 
     def defining(self) -> dict[str, Any]:
         """What decides the weights at a given step: all but how long, what is kept on disk and what is shown."""
-        return self.model_dump(mode="json", exclude=_NOT_DEFINING)
+        found = self.model_dump(mode="json", exclude=_NOT_DEFINING)
+        return {name: value for name, value in found.items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
 
 
 class ConditionRecipe(Strict):

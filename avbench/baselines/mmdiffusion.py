@@ -52,17 +52,19 @@ def window(config: MMDiffusionConfig) -> WindowSpec:
     return WindowSpec(frames, FPS, size, config.audio_size[1], SAMPLE_RATE_HZ)
 
 
-def step_loss(model: torch.nn.Module, batch: Batch, generator: StepGenerator) -> PairLoss:
+def step_loss(model: torch.nn.Module, batch: Batch, generator: StepGenerator, *, audio_gain: float = 1.0) -> PairLoss:
     """Noise a part of a batch and measure how well its noise is predicted in both modalities.
 
     Args:
         model: The network.
         batch: uint8 video, float32 audio.
         generator: Draws the attention shifts; the generators of its samples draw timestep and noise.
+        audio_gain: The network sees the sound multiplied by this.
     """
     device = next(model.parameters()).device
     video = batch.video.to(device, non_blocking=True).float() / 127.5 - 1
-    noisy = noise_pair(linear_schedule(), video, batch.audio.to(device, non_blocking=True), generator.samples)
+    audio = batch.audio.to(device, non_blocking=True) * audio_gain
+    noisy = noise_pair(linear_schedule(), video, audio, generator.samples)
     video_noise, audio_noise = model(noisy.video, noisy.audio, noisy.timesteps, generator=generator)
     return pair_loss(video_noise, audio_noise, noisy)
 
@@ -72,7 +74,7 @@ def train(
 ) -> TrainResult:
     """Train on the ``train`` split of ``dataset``; see `avbench.training.loop.train`."""
     config = preset(recipe.size)
-    loader = WindowLoader(dataset, "train", window(config), seed=recipe.train.seed)
+    loader = WindowLoader(dataset, "train", window(config), seed=recipe.train.seed, flip=recipe.train.flip)
     torch.manual_seed(recipe.train.seed)
     share = functools.partial(loader.batch, rank=processes.rank(), world=processes.world())
     shown = preview_recipe(recipe)
@@ -80,7 +82,7 @@ def train(
         return run_training(
             MMDiffusion(config, activation_checkpointing=recipe.train.activation_checkpointing),
             batches,
-            step_loss,
+            functools.partial(step_loss, audio_gain=recipe.train.audio_gain),
             recipe.train,
             run,
             config={**run_config(recipe, dataset), **network_card(config)},
@@ -176,6 +178,7 @@ def sample(
             seed=recipe.sample.seed,
             device=device,
             conditioning=_conditioning(condition, clips, config) if condition and clips else None,
+            audio_gain=found.config.get("train", {}).get("audio_gain", 1.0),
         )
         for result in steps:
             bar.advance(len(chunk) / recipe.sample.steps)

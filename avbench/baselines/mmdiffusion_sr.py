@@ -74,9 +74,15 @@ def step_loss(model: torch.nn.Module, batch: Batch, generator: StepGenerator, *,
 def train(
     dataset: Path, recipe: BaselineRecipe, run: Path, *, device: torch.device, reporter: Reporter = SILENT
 ) -> TrainResult:
-    """Train on frames of the ``train`` split of ``dataset``; see `avbench.training.loop.train`."""
+    """Train on frames of the ``train`` split of ``dataset``; see `avbench.training.loop.train`.
+
+    Raises:
+        UserError: The recipe has a gain for the sound, which this does not learn.
+    """
     config = preset(recipe.size)
-    loader = FrameLoader(dataset, "train", config.large_size, seed=recipe.train.seed)
+    if recipe.train.audio_gain != 1:
+        raise UserError(f"train.audio_gain = {recipe.train.audio_gain:g}: {NAME} learns no sound; leave it out")
+    loader = FrameLoader(dataset, "train", config.large_size, seed=recipe.train.seed, flip=recipe.train.flip)
     if loader.source == "archive":
         reporter.note(f"frames     decoded from the archive clips: the view is not {config.large_size} px")
     torch.manual_seed(recipe.train.seed)

@@ -70,6 +70,7 @@ def sample_pairs(
     seed: int,
     device: torch.device,
     conditioning: Conditioning | None = None,
+    audio_gain: float = 1.0,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor] | None]:
     """Sample one batch of joint clips.
 
@@ -83,6 +84,8 @@ def sample_pairs(
         seed: Seed of the run.
         device: Where to compute.
         conditioning: What is given of each sample, and how it enters; its known part has the batch's order.
+        audio_gain: What the sound was multiplied by when the network was trained. What is given is multiplied by it,
+            what is made is divided by it, and the sound's range while sampling is [-audio_gain, audio_gain].
 
     Yields:
         None after every step but the last (so that the caller can draw progress), then video (B, T, C, H, W) and
@@ -93,7 +96,7 @@ def sample_pairs(
     """
     generators = [sample_generator(seed, number) for number in numbers]
     video, audio = (noise.to(device) for noise in _noise(generators, video_shape, audio_shape))
-    given = _Given(conditioning, seed, numbers, device) if conditioning is not None else None
+    given = _Given(conditioning, audio_gain, seed, numbers, device) if conditioning is not None else None
     video_solver, audio_solver = options.solver(schedule), options.solver(schedule)
     for number, timestep in enumerate(video_solver.timesteps):
         alpha, sigma = video_solver.level(number)
@@ -107,16 +110,17 @@ def sample_pairs(
             else:
                 clean_video, clean_audio = estimate(video, audio)
             video_kind, audio_kind = options.thresholds
-            clean_video, clean_audio = threshold(clean_video, video_kind), threshold(clean_audio, audio_kind)
+            clean_video = threshold(clean_video, video_kind)
+            clean_audio = threshold(clean_audio / audio_gain, audio_kind) * audio_gain
             if given is not None and given.how.replaces:
                 clean_video, clean_audio = given.how.known.put_into(clean_video, clean_audio)
             video = video_solver.step(number, clean_video, video, generators)
             audio = audio_solver.step(number, clean_audio, audio, generators)
         if number + 1 < len(video_solver.timesteps):
             yield None
-    video, audio = video.float().clamp(-1, 1), audio.float().clamp(-1, 1)
-    if given is not None:
-        video, audio = given.how.known.put_into(video, audio)
+    video, audio = video.float().clamp(-1, 1), (audio.float() / audio_gain).clamp(-1, 1)
+    if conditioning is not None:
+        video, audio = conditioning.known.to(device).put_into(video, audio)
     yield video.cpu(), audio.cpu()
 
 
@@ -138,8 +142,12 @@ def _estimate(
 class _Given:
     """A conditioning on its way through the steps: it draws the noise of the given part, sample by sample."""
 
-    def __init__(self, how: Conditioning, seed: int, numbers: Sequence[int], device: torch.device) -> None:
-        self.how = Conditioning(how.known.to(device), how.method, how.scale, how.noise)
+    def __init__(
+        self, how: Conditioning, audio_gain: float, seed: int, numbers: Sequence[int], device: torch.device
+    ) -> None:
+        known = how.known.to(device)
+        known = known._replace(audio=known.audio * audio_gain)
+        self.how = Conditioning(known, how.method, how.scale, how.noise)
         self._device = device
         self._generators = [sample_generator(seed, number + _GIVEN_STREAM) for number in numbers]
         self._noise: Pair | None = None

@@ -20,7 +20,7 @@ from avbench.dataset import load_index
 from avbench.errors import MediaError, UserError
 from avbench.schema import Batch
 from avbench.training.archive import ArchiveReader
-from avbench.training.loader import WindowLoader, WindowSpec, order, share
+from avbench.training.loader import WindowLoader, WindowSpec, is_mirrored, order, share
 
 
 class FrameLoader:
@@ -32,7 +32,8 @@ class FrameLoader:
         dataset_root: Folder of a finished dataset.
         split: ``train``, ``validation`` or ``test``.
         size: Width and height, pixels.
-        seed: Seed of order and choice.
+        seed: Seed of order, choice and mirroring.
+        flip: Probability that a frame is mirrored, left for right.
 
     Attributes:
         source: Where frames come from.
@@ -43,16 +44,16 @@ class FrameLoader:
 
     source: Literal["view", "archive"]
 
-    def __init__(self, dataset_root: Path, split: str, size: int, *, seed: int) -> None:
+    def __init__(self, dataset_root: Path, split: str, size: int, *, seed: int, flip: float = 0.0) -> None:
         index = load_index(dataset_root)
         rows = index[index["split"] == split]
-        self.size, self.seed = size, seed
+        self.size, self.seed, self.flip = size, seed, flip
         self._window: WindowLoader | None = None
         self._archive: ArchiveReader | None = None
         if not rows.empty and not (rows["view_size"] % size).any():
             fps, rate = float(rows["view_fps"].iloc[0]), int(rows["view_sample_rate_hz"].iloc[0])
             spec = WindowSpec(1, fps, size, round(rate / fps), rate)
-            self.source, self._window = "view", WindowLoader(dataset_root, split, spec, seed=seed)
+            self.source, self._window = "view", WindowLoader(dataset_root, split, spec, seed=seed, flip=flip)
             return
         self.source, self._archive = "archive", ArchiveReader(dataset_root, split)
         width, height = int(rows["width"].min()), int(rows["height"].min())
@@ -100,4 +101,6 @@ class FrameLoader:
                 frame = media.decode_video(path, size=(self.size, self.size), start_s=start_s, n_frames=1)[0]
             except MediaError as error:
                 raise UserError(f"{clip['clip_id']}: frame {number} cannot be decoded ({error})") from error
+        if is_mirrored(self.seed, g, self.flip):
+            frame = frame[:, ::-1]
         return frame, f"{clip['clip_id']}@{number}"

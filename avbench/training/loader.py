@@ -52,16 +52,17 @@ class WindowLoader:
         dataset_root: Folder of a finished dataset.
         split: ``train``, ``validation`` or ``test``.
         window: Window to cut; its rates must be those of the dataset's training view, its size a whole fraction.
-        seed: Seed of order and start frames.
+        seed: Seed of order, start frames and mirroring.
+        flip: Probability that the picture of a sample is mirrored, left for right.
 
     Raises:
         UserError: The dataset's training view does not suit the window, the split is empty, or a shard is damaged.
     """
 
-    def __init__(self, dataset_root: Path, split: str, window: WindowSpec, *, seed: int) -> None:
+    def __init__(self, dataset_root: Path, split: str, window: WindowSpec, *, seed: int, flip: float = 0.0) -> None:
         index = load_index(dataset_root)
         self.rows = index[index["split"] == split].reset_index(drop=True)
-        self.split, self.window, self.seed = split, window, seed
+        self.split, self.window, self.seed, self.flip = split, window, seed, flip
         if self.rows.empty:
             raise UserError(f"{dataset_root}: the split {split!r} holds no clip; build the dataset with more sources")
         self._check(dataset_root)
@@ -155,9 +156,14 @@ class WindowLoader:
         return row, int(np.random.default_rng([self.seed, 2, g]).integers(0, last + 1))
 
     def sample(self, g: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], str]:
-        """Window ``g`` of the run: video, audio and ``<clip_id>@<start_frame>``; see `window_at`."""
+        """Window ``g`` of the run: video, audio and ``<clip_id>@<start_frame>``; see `window_at`.
+
+        A mirrored one has the same name: it says where the window lies.
+        """
         row, start = self.place(g)
         video, audio = self.window_at(row, start)
+        if is_mirrored(self.seed, g, self.flip):
+            video = np.ascontiguousarray(video[:, :, ::-1])
         return video, audio, f"{self._clip_ids[row]}@{start}"
 
     def batch(self, step: int, batch_size: int, *, rank: int = 0, world: int = 1) -> Batch:
@@ -213,6 +219,11 @@ def order(seed: int, epoch: int, clips: int) -> NDArray[np.int64]:
     order = np.random.default_rng([seed, 1, epoch]).permutation(clips)
     order.flags.writeable = False
     return order
+
+
+def is_mirrored(seed: int, g: int, flip: float) -> bool:
+    """Whether the picture of sample ``g`` is mirrored, which happens with the probability ``flip``."""
+    return flip > 0 and bool(np.random.default_rng([seed, 4, g]).random() < flip)
 
 
 def _shrink(video: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:

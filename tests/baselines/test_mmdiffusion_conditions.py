@@ -83,11 +83,14 @@ def test_the_clips_of_a_model_can_be_given_and_an_interrupted_call_goes_on(toy: 
     assert np.array_equal(
         np.load(folder / "sample-00002.npz")["video"], np.load(toy / "run/samples/sample-00002.npz")["video"]
     )
-    before = (folder / "sample-00000.npz").read_bytes()
+    before = dict(np.load(folder / "sample-00000.npz"))
     del card["sources"]["sample-00000"]  # as after a kill between two writings of the card
     (folder / "samples.json").write_text(json.dumps(card))
     assert _base.write_samples(toy / "run", chosen, device=CPU, conditions=conditions) == (1, 2)
-    assert (folder / "sample-00000.npz").read_bytes() == before
+    again = np.load(folder / "sample-00000.npz")
+    assert np.array_equal(again["video"], before["video"])
+    # made alone now, with another before: kernels of another batch size may differ in the last bits
+    assert np.allclose(again["audio"], before["audio"], atol=1e-4)
 
 
 def test_more_samples_than_clips_take_other_windows_of_them(toy: Path) -> None:
