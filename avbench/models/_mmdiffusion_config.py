@@ -1,4 +1,4 @@
-"""Sizes of MM-Diffusion, and the two sizes that ship."""
+"""Sizes of MM-Diffusion, and those that ship."""
 
 from __future__ import annotations
 
@@ -77,6 +77,13 @@ class MMDiffusionConfig(Strict):
         return self
 
 
+_UNCOUPLED: dict[str, object] = {
+    "cross_attention_resolutions": (),
+    "windows": (),
+    "middle_cross_attention": False,
+}
+"""No cross-attention anywhere: picture and sound know of each other only the timestep."""
+
 PRESETS = {
     "tiny": MMDiffusionConfig(
         video_size=(16, 3, 32, 32),
@@ -95,3 +102,6 @@ PRESETS = {
     "paper": MMDiffusionConfig(),
 }
 """`tiny` trains on a laptop CPU within minutes; `paper` is the published model, `small` the same at half its width."""
+
+PRESETS |= {f"{name}-uncoupled": PRESETS[name].model_copy(update=_UNCOUPLED) for name in ("tiny", "small")}
+"""The same without cross-attention, to see what it is good for."""

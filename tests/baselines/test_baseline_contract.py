@@ -43,7 +43,17 @@ def test_a_recipe_is_named_for_its_baseline_and_preset(name: str) -> None:
     assert recipe.dataset in manifest.names()
 
 
-MM_DIFFUSION = ("tiny", "small", "paper", "landscape", "aistpp", "concerts", "gaming")
+MM_DIFFUSION = (
+    "tiny",
+    "tiny-uncoupled",
+    "small",
+    "small-uncoupled",
+    "paper",
+    "landscape",
+    "aistpp",
+    "concerts",
+    "gaming",
+)
 
 
 @pytest.mark.parametrize("preset", MM_DIFFUSION)
@@ -52,6 +62,12 @@ def test_every_preset_of_mm_diffusion_names_a_network_that_exists(preset: str) -
     assert recipe.size in PRESETS
     assert recipe.hardware
     assert ("mmdiffusion-" + preset, recipe.description) in rows("recipes")
+
+
+@pytest.mark.parametrize("preset", ["tiny", "small"])
+def test_an_uncoupled_preset_differs_by_its_network_alone(preset: str) -> None:
+    usual, alone = (load_recipe("mmdiffusion", name).model_dump() for name in (preset, f"{preset}-uncoupled"))
+    assert {key for key in usual if usual[key] != alone[key]} == {"description", "preset"}
 
 
 def test_published_numbers_are_shown_with_source_and_protocol() -> None:

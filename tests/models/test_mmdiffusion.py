@@ -261,6 +261,20 @@ def test_tiny_is_small_and_couples_the_streams_at_two_levels_and_in_the_middle()
     assert config.middle_cross_attention
 
 
+@pytest.mark.parametrize("preset", ["tiny", "tiny-uncoupled"])
+def test_the_sound_depends_on_the_picture_only_through_cross_attention(preset: str) -> None:
+    config = PRESETS[preset].model_copy(update={"video_size": (4, 3, 8, 8), "audio_size": (1, 1024)})
+    torch.manual_seed(0)
+    model = MMDiffusion(config).eval()
+    for parameter in model.parameters():  # a new network's last layers are zero
+        torch.nn.init.normal_(parameter, std=0.1)
+    video, sound, timesteps = noise(1, (1, 4, 3, 8, 8)), noise(2, (1, 1, 1024)), torch.tensor([500])
+    with torch.no_grad():
+        one, other = (model(picture, sound, timesteps, [0] * len(model.windows))[1] for picture in (video, -video))
+    assert torch.equal(one, other) == (preset == "tiny-uncoupled")
+    assert one.abs().max() > 0
+
+
 @pytest.mark.parametrize(
     ("video", "audio", "batch", "message"),
     [
