@@ -21,6 +21,8 @@ CARD_NAME = "DATASET.json"
 INDEX_NAME = "index.parquet"
 README_NAME = "README.md"
 CROISSANT_NAME = "croissant.json"
+LATENTS_FOLDER = "latents"
+"""Below the folder of a dataset: what codecs made of its clips (docs/latent.md). It can be deleted at any time."""
 
 
 DATASETS = Path("datasets")

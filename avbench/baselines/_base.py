@@ -94,6 +94,12 @@ def run_config(recipe: BaselineRecipe, dataset: Path) -> dict[str, Any]:
 
 def write_clip(clip: GeneratedClip, folder: Path) -> None:
     """Write ``<id>.npz`` (lossless, what is scored) and then ``<id>.mp4`` (what people watch; it marks completion)."""
+    write_arrays(clip, folder)
+    media.encode(folder / f"{clip.clip_id}.mp4", clip.video, clip.fps, clip.audio, clip.sample_rate_hz)
+
+
+def write_arrays(clip: GeneratedClip, folder: Path) -> None:
+    """Write ``<id>.npz`` alone."""
     with publish(folder / f"{clip.clip_id}.npz") as temporary, open(temporary, "wb") as stream:
         np.savez(
             stream,
@@ -102,7 +108,6 @@ def write_clip(clip: GeneratedClip, folder: Path) -> None:
             audio=clip.audio,
             sample_rate_hz=np.int64(clip.sample_rate_hz),
         )
-    media.encode(folder / f"{clip.clip_id}.mp4", clip.video, clip.fps, clip.audio, clip.sample_rate_hz)
 
 
 def samples_folder(run: Path, recipe: BaselineRecipe) -> Path:

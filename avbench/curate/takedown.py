@@ -26,7 +26,7 @@ from avbench.curate import _lease, _pack, _release, _splits, manifest as manifes
 from avbench.curate._pack import ShardRecord
 from avbench.curate._tar import TarWriter, member_bytes
 from avbench.curate.tombstones import Hole, Mark, Tombstone
-from avbench.dataset import INDEX_NAME, dataset_card, is_dataset
+from avbench.dataset import INDEX_NAME, LATENTS_FOLDER, dataset_card, is_dataset
 from avbench.errors import UserError
 from avbench.progress import SILENT, Reporter
 from avbench.recipe import parse
@@ -202,6 +202,7 @@ def _clean_work(ws: Workspace, source_ids: Sequence[str]) -> int:
     """Remove what ``work/`` holds of the recordings; returns how many files that were."""
     work, gone = ws.root / "work", set(source_ids)
     shutil.rmtree(ws.root / "inspect", ignore_errors=True)  # its pictures; `avbench inspect` makes the page again
+    shutil.rmtree(ws.root / LATENTS_FOLDER, ignore_errors=True)  # clips as numbers; the next training encodes again
     shutil.rmtree(_release.staging(ws), ignore_errors=True)
     removed = 0
     for path in sorted(work.rglob("*")) if work.is_dir() else ():

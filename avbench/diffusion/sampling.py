@@ -71,6 +71,7 @@ def sample_pairs(
     device: torch.device,
     conditioning: Conditioning | None = None,
     audio_gain: float = 1.0,
+    is_bounded: bool = True,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor] | None]:
     """Sample one batch of joint clips.
 
@@ -86,10 +87,11 @@ def sample_pairs(
         conditioning: What is given of each sample, and how it enters; its known part has the batch's order.
         audio_gain: What the sound was multiplied by when the network was trained. What is given is multiplied by it,
             what is made is divided by it, and the sound's range while sampling is [-audio_gain, audio_gain].
+        is_bounded: Clips lie in [-1, 1], to which what was made is clamped in the end. Latents have no bounds.
 
     Yields:
         None after every step but the last (so that the caller can draw progress), then video (B, T, C, H, W) and
-        audio (B, C, L), both float32 on the CPU; what was made is clamped to [-1, 1], what was given is unchanged.
+        audio (B, C, L), both float32 on the CPU; what was given is unchanged.
 
     Raises:
         UserError: More steps than the schedule has timesteps.
@@ -118,7 +120,9 @@ def sample_pairs(
             audio = audio_solver.step(number, clean_audio, audio, generators)
         if number + 1 < len(video_solver.timesteps):
             yield None
-    video, audio = video.float().clamp(-1, 1), (audio.float() / audio_gain).clamp(-1, 1)
+    video, audio = video.float(), audio.float() / audio_gain
+    if is_bounded:
+        video, audio = video.clamp(-1, 1), audio.clamp(-1, 1)
     if conditioning is not None:
         video, audio = conditioning.known.to(device).put_into(video, audio)
     yield video.cpu(), audio.cpu()

@@ -82,6 +82,13 @@ def mentions(ws: Workspace, word: str) -> list[str]:
     ]
 
 
+def test_latents_go_with_the_recording_that_is_in_them(ws: Workspace) -> None:
+    (ws.root / "latents" / "key").mkdir(parents=True)
+    (ws.root / "latents" / "key" / "train-00000.video.npy").write_bytes(b"gamma")
+    takedown(ws.root, ["gamma"], date=DAY)
+    assert not (ws.root / "latents").exists()
+
+
 def test_a_recording_leaves_every_file_and_the_others_keep_bytes_and_split(ws: Workspace) -> None:
     before, old_bytes, old_index = dataset_card(ws.root), tree(ws.shards), load_index(ws.root)
     assert mentions(ws, "gamma")

@@ -26,12 +26,13 @@ def optimal(video: torch.Tensor, audio: torch.Tensor, t: torch.Tensor, _: torch.
 
 
 def draw(
-    numbers: list[int], scheduler: SchedulerName, steps: int, denoise=optimal, seed: int = 5
+    numbers: list[int], scheduler: SchedulerName, steps: int, denoise=optimal, seed: int = 5, is_bounded: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor]:
     results = list(
         sample_pairs(
             denoise, numbers, video_shape=(2, 3, 8, 8), audio_shape=(1, 512), schedule=SCHEDULE,
-            options=SolverOptions(scheduler, steps), seed=seed, device=torch.device("cpu"),
+            options=SolverOptions(scheduler, steps, video_threshold=None if is_bounded else "none"), seed=seed,
+            device=torch.device("cpu"), is_bounded=is_bounded,
         )
     )  # fmt: skip
     assert results[:-1] == [None] * (steps - 1)
@@ -75,3 +76,14 @@ def test_samples_stay_in_range() -> None:
     video, audio = draw([0], "dpm-solver++", 10, lambda v, a, t, g: (-3 * v, -3 * a))
     assert video.abs().max() <= 1
     assert audio.abs().max() <= 1
+
+
+def test_what_has_no_bounds_is_not_clamped() -> None:
+    far = 30.0
+
+    def knows(video: torch.Tensor, audio: torch.Tensor, t: torch.Tensor, _: torch.Generator) -> tuple[torch.Tensor, ...]:
+        a = ALPHA_BAR[t[0]]
+        return tuple((x - a.sqrt() * far) / (1 - a).sqrt() for x in (video, audio))
+
+    for part in draw([0], "dpm-solver++", 10, knows, is_bounded=False):
+        torch.testing.assert_close(part, torch.full_like(part, far), rtol=1e-3, atol=0)
