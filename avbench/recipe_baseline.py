@@ -154,6 +154,30 @@ class SampleRecipe(Strict):
     enlarge: str | None = None
 
 
+class CodecRecipe(Strict):
+    """The codecs that a baseline of latents works behind, and the clips it learns (docs/latent.md, docs/codecs.md).
+
+    Attributes:
+        video: Codec of the picture: a name, or the folder of a run of the baseline ``autoencoder``.
+        audio: Codec of the sound, likewise.
+        frames: Frames of a clip; a causal codec takes 1 + 4 k, or whatever its own step is.
+        size: Width and height of a clip, pixels: those of the dataset's training view, or a whole fraction.
+        fps: Frames per second, as the training view.
+        sample_rate_hz: Audio rate of clips, as the training view; codecs of another rate get the sound resampled.
+        stride: Frames from the start of an encoded window to that of the next; None is half a clip.
+        accept_licence: The licences of the codecs' weights are accepted, also those that forbid commercial use.
+    """
+
+    video: str = Field(min_length=1)
+    audio: str = Field(min_length=1)
+    frames: PositiveInt
+    size: PositiveInt
+    fps: PositiveFloat = 10.0
+    sample_rate_hz: PositiveInt = 16000
+    stride: PositiveInt | None = None
+    accept_licence: bool = False
+
+
 class Literature(Strict):
     """A published number, to know what to expect; it is never ranked with measured ones.
 
@@ -183,6 +207,7 @@ class BaselineRecipe(Strict):
         hardware: What it was trained on, or is meant for; empty means unknown.
         hours: Hours of training on that hardware; None means that nobody has published or measured them.
         literature: Published numbers to compare with by eye.
+        codec: The codecs and clips of a baseline of latents; None for the others.
         train: Training.
         sample: Sampling.
     """
@@ -196,6 +221,7 @@ class BaselineRecipe(Strict):
     hardware: str = ""
     hours: PositiveFloat | None = None
     literature: tuple[Literature, ...] = ()
+    codec: CodecRecipe | None = None
     train: TrainRecipe
     sample: SampleRecipe
 

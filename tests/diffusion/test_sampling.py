@@ -81,7 +81,9 @@ def test_samples_stay_in_range() -> None:
 def test_what_has_no_bounds_is_not_clamped() -> None:
     far = 30.0
 
-    def knows(video: torch.Tensor, audio: torch.Tensor, t: torch.Tensor, _: torch.Generator) -> tuple[torch.Tensor, ...]:
+    def knows(
+        video: torch.Tensor, audio: torch.Tensor, t: torch.Tensor, _: torch.Generator
+    ) -> tuple[torch.Tensor, ...]:
         a = ALPHA_BAR[t[0]]
         return tuple((x - a.sqrt() * far) / (1 - a).sqrt() for x in (video, audio))
 
