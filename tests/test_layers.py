@@ -20,13 +20,26 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
     ("errors", "schema", "registry", "progress"),
-    ("recipe", "recipe_baseline", "workspace", "dataset", "provenance", "parallel", "media", "weights"),
-    ("features", "models", "diffusion"),
+    (
+        "recipe",
+        "recipe_baseline",
+        "recipe_external",
+        "recipe_two_step",
+        "workspace",
+        "dataset",
+        "provenance",
+        "parallel",
+        "media",
+        "weights",
+        "hub_weights",
+        "checkpoint",
+    ),
+    ("features", "models", "codecs", "diffusion"),
     ("filters", "metrics"),
     ("curate", "baselines", "training"),
     ("protocol", "levels", "inputs", "cache", "measure", "sides", "statistics", "context", "scoring"),
     ("leaderboard", "inspection"),
-    ("runs", "scored", "compare", "selftest", "doctor", "catalogue"),
+    ("runs", "scored", "compare", "drift", "sweep", "given_clips", "selftest", "doctor", "catalogue"),
     ("cli", "main__"),
 )
 """A room imports from its own layer and from those before it, never from a later one."""
@@ -40,8 +53,9 @@ NETWORK_LIBRARIES = {"aiohttp", "ftplib", "http.client", "httpx", "huggingface_h
     "urllib3",
     "yt_dlp",
 }
-MAY_USE_NETWORK = {"weights", "curate.web", "curate.hub", "curate.publish", "curate._ray", "doctor"}
-"""Weights come through `avbench.weights`, sources from sites through `curate.web`, datasets through `curate.hub`."""
+MAY_USE_NETWORK = {"weights", "hub_weights", "curate.web", "curate.hub", "curate.publish", "curate._ray", "doctor"}
+"""Weights come through `weights` and `hub_weights`, sources from sites through `curate.web`, datasets through
+`curate.hub`."""
 
 HEAVY = (
     {"accelerate", "cv2", "diffusers", "huggingface_hub", "jinja2", "librosa", "matplotlib", "numba", "numpy"}
@@ -243,7 +257,18 @@ def sources() -> dict[str, str]:
     return found
 
 
-LIGHT = ("cli", "errors", "schema", "registry", "progress", "recipe", "recipe_baseline", "workspace", "parallel")
+LIGHT = (
+    "cli",
+    "errors",
+    "schema",
+    "registry",
+    "progress",
+    "recipe",
+    "recipe_avdit",
+    "recipe_baseline",
+    "workspace",
+    "parallel",
+)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Checkpoints without pickles: weights, EMA and optimizer as safetensors, the configuration inside the metadata.
 
-A checkpoint is a folder ``checkpoints/step-00000500/`` that appears by one rename, so it is whole or absent.
+A checkpoint is a folder ``checkpoints/step-00000500/`` that appears by one rename, so it is whole or absent. What reads
+one needs no training: it is `avbench.checkpoint`, and its names stand here too.
 """
 
 from __future__ import annotations
@@ -8,35 +9,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from avbench.errors import UserError
+from avbench.checkpoint import Checkpoint, latest, read
 from avbench.workspace import fsync_tree
 
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """One checkpoint on disk.
-
-    Attributes:
-        path: Its folder.
-        step: Optimizer steps taken.
-        config: What the weights were made with (model, preset, recipe, dataset hash).
-    """
-
-    path: Path
-    step: int
-    config: dict[str, Any]
-
-    def weights(self, kind: str = "ema") -> dict[str, torch.Tensor]:
-        """Tensors of ``model`` or ``ema``, on the CPU."""
-        return load_file(self.path / f"{kind}.safetensors")
+__all__ = ["Checkpoint", "latest", "read", "restore_optimizer", "save"]
 
 
 def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -96,24 +78,3 @@ def restore_optimizer(checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) 
         number, key = name.split(".", 1)
         state.setdefault(int(number), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def read(path: Path) -> Checkpoint:
-    """Open a checkpoint folder.
-
-    Raises:
-        UserError: It is no checkpoint of avbench, or damaged.
-    """
-    file = path / "ema.safetensors"
-    try:
-        with safe_open(file, framework="pt") as handle:
-            metadata = json.loads((handle.metadata() or {})["avbench"])
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise UserError(f"{file}: not a checkpoint of avbench, or damaged ({error}); train again") from error
-    return Checkpoint(path, int(metadata["step"]), metadata["config"])
-
-
-def latest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint in a ``checkpoints`` folder, or None."""
-    found = sorted(folder.glob("step-*"))
-    return read(found[-1]) if found else None

@@ -1,0 +1,57 @@
+"""Reading what training leaves: weights as safetensors, the configuration inside; `avbench.training.checkpoint` writes.
+
+A checkpoint is a folder ``checkpoints/step-00000500/`` that appears by one rename, so it is whole or absent.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from avbench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint on disk.
+
+    Attributes:
+        path: Its folder.
+        step: Optimizer steps taken.
+        config: What the weights were made with (model, preset, recipe, dataset hash).
+    """
+
+    path: Path
+    step: int
+    config: dict[str, Any]
+
+    def weights(self, kind: str = "ema") -> dict[str, torch.Tensor]:
+        """Tensors of ``model`` or ``ema``, on the CPU."""
+        return load_file(self.path / f"{kind}.safetensors")
+
+
+def read(path: Path) -> Checkpoint:
+    """Open a checkpoint folder.
+
+    Raises:
+        UserError: It is no checkpoint of avbench, or damaged.
+    """
+    file = path / "ema.safetensors"
+    try:
+        with safe_open(file, framework="pt") as handle:
+            metadata = json.loads((handle.metadata() or {})["avbench"])
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise UserError(f"{file}: not a checkpoint of avbench, or damaged ({error}); train again") from error
+    return Checkpoint(path, int(metadata["step"]), metadata["config"])
+
+
+def latest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint in a ``checkpoints`` folder, or None."""
+    found = sorted(folder.glob("step-*"))
+    return read(found[-1]) if found else None
