@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
 
 from avbench.recipe import Strict
+from avbench.recipe_avdit import NoiseLevelRecipe, Times
 
 _NOT_DEFINING = {"steps", "activation_checkpointing", "checkpoint_every", "keep_last", "keep_every"} | {
     "sample_every",
@@ -17,7 +19,7 @@ _NOT_DEFINING = {"steps", "activation_checkpointing", "checkpoint_every", "keep_
 }
 """Fields of `TrainRecipe` that a run may change when it goes on."""
 
-_OPTIONAL: dict[str, Any] = {"flip": 0.0, "audio_gain": 1.0}
+_OPTIONAL: dict[str, Any] = {"flip": 0.0, "audio_gain": 1.0, "decay": "none"}
 """Fields of `TrainRecipe` that define a run only where they are not left at this, their default."""
 
 
@@ -30,6 +32,8 @@ class TrainRecipe(Strict):
         accumulate: Parts a process computes its share of the batch in, one after the other, to need less memory.
         learning_rate: AdamW, no weight decay.
         warmup_steps: Linear warm-up.
+        decay: ``cosine`` lowers the learning rate after the warm-up to 0 at the last step. The weights of any step then
+            depend on how many there are, so such a run cannot be trained for longer.
         ema_decay: Decay of the averaged weights, reached after a warm-up.
         clip_norm: Gradients are clipped to this norm.
         flip: Probability that a clip's picture is mirrored, its sound as it is; 1 mirrors all of them, as the published
@@ -52,6 +56,7 @@ class TrainRecipe(Strict):
     accumulate: PositiveInt = 1
     learning_rate: PositiveFloat = 1e-4
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    decay: Literal["none", "cosine"] = _OPTIONAL["decay"]
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
     clip_norm: PositiveFloat = 1.0
     flip: Annotated[float, Field(ge=0, le=1)] = _OPTIONAL["flip"]
@@ -68,7 +73,16 @@ class TrainRecipe(Strict):
     def defining(self) -> dict[str, Any]:
         """What decides the weights at a given step: all but how long, what is kept on disk and what is shown."""
         found = self.model_dump(mode="json", exclude=_NOT_DEFINING)
-        return {name: value for name, value in found.items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
+        kept = {name: value for name, value in found.items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
+        return kept if self.decay == "none" else {**kept, "steps": self.steps}
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, from 0."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        if self.decay == "none":
+            return self.learning_rate * warm
+        done = max(0, step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return self.learning_rate * warm * (1 + math.cos(math.pi * done)) / 2
 
 
 class ConditionRecipe(Strict):
@@ -84,26 +98,33 @@ class ConditionRecipe(Strict):
         method: ``replace``, ``guide`` or ``both``.
         scale: Weight of the guidance; 1 is Bayes' rule under its approximation. None is 1; ``replace`` takes none.
         noise: Noise of the replaced part: ``fresh`` in every step, or ``fixed``.
+        guidance: Of AVDiT: by how much more it follows what is given than it would by itself; 0 is by itself.
+        drop: Of AVDiT: what of the given part guidance compares without: ``all``, ``video``, ``audio``, or times as
+            those of ``keep``.
     """
 
     task: Literal["v2a", "a2v", "continue", "inpaint"]
     source: str
     split: Literal["train", "validation", "test", "all"] = "test"
-    keep: tuple[tuple[Annotated[float, Field(ge=0)], PositiveFloat], ...] = ()
+    keep: Times = ()
     method: Literal["replace", "guide", "both"] = "replace"
     scale: Annotated[float, Field(ge=0)] | None = None
     noise: Literal["fresh", "fixed"] = "fresh"
+    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    drop: Literal["all", "video", "audio"] | Times = "all"
 
     @model_validator(mode="before")
     @classmethod
-    def _keep_as_text(cls, data: Any) -> Any:
-        text = data.get("keep") if isinstance(data, dict) else None
-        if not isinstance(text, str):
-            return data
-        found = [part.split("-") for part in text.split(",")]
-        if any(len(part) != 2 for part in found):
-            raise ValueError(f"keep {text!r}: write seconds as START-END, several with commas: 0-0.4,1.2-1.6")
-        return {**data, "keep": found}
+    def _times_as_text(cls, data: Any) -> Any:
+        for name in ("keep", "drop"):
+            text = data.get(name) if isinstance(data, dict) else None
+            if not isinstance(text, str) or (name == "drop" and text.isalpha()):
+                continue
+            found = [part.split("-") for part in text.split(",")]
+            if any(len(part) != 2 for part in found):
+                raise ValueError(f"{name} {text!r}: write seconds as START-END, several with commas: 0-0.4,1.2-1.6")
+            data = {**data, name: found}
+        return data
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> ConditionRecipe:
@@ -120,6 +141,8 @@ class ConditionRecipe(Strict):
             raise ValueError(f"scale {self.scale:g} is of guidance; use method guide or both, or leave it out")
         if self.method == "guide" and self.noise == "fixed":
             raise ValueError("noise fixed is of replacement; use method replace or both, or leave it out")
+        if self.drop != "all" and not self.guidance:
+            raise ValueError(f"drop {self.drop} is of guidance; give a guidance above 0, or leave it out")
         return self
 
 
@@ -139,6 +162,8 @@ class SampleRecipe(Strict):
         seed: Clip ``i`` depends on ``(seed, i)`` alone.
         condition: What each clip is given; None samples picture and sound together.
         enlarge: Folder whose clips are made larger; of baselines that do this.
+        seconds: Length of clips that are made of several windows, each continuing the one before; of AVDiT. None makes
+            clips of one window.
     """
 
     n: PositiveInt
@@ -152,6 +177,7 @@ class SampleRecipe(Strict):
     seed: int = 0
     condition: ConditionRecipe | None = None
     enlarge: str | None = None
+    seconds: PositiveFloat | None = None
 
 
 class CodecRecipe(Strict):
@@ -207,6 +233,7 @@ class BaselineRecipe(Strict):
         hardware: What it was trained on, or is meant for; empty means unknown.
         hours: Hours of training on that hardware; None means that nobody has published or measured them.
         literature: Published numbers to compare with by eye.
+        noise_levels: How noise levels are drawn in training; of AVDiT.
         codec: The codecs and clips of a baseline of latents; None for the others.
         train: Training.
         sample: Sampling.
@@ -221,6 +248,7 @@ class BaselineRecipe(Strict):
     hardware: str = ""
     hours: PositiveFloat | None = None
     literature: tuple[Literature, ...] = ()
+    noise_levels: NoiseLevelRecipe | None = None
     codec: CodecRecipe | None = None
     train: TrainRecipe
     sample: SampleRecipe

@@ -22,6 +22,7 @@ LAYERS = (
     ("errors", "schema", "registry", "progress"),
     (
         "recipe",
+        "recipe_avdit",
         "recipe_baseline",
         "recipe_external",
         "recipe_two_step",

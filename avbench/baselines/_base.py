@@ -111,9 +111,11 @@ def write_arrays(clip: GeneratedClip, folder: Path) -> None:
 
 
 def samples_folder(run: Path, recipe: BaselineRecipe) -> Path:
-    """Where the samples of a run go: ``samples``, or ``samples-<task>`` where a part of each clip is given."""
-    condition = recipe.sample.condition
-    return run / (f"samples-{condition.task}" if condition else "samples")
+    """Where the samples of a run go: ``samples``, ``samples-<task>`` where a part is given, ``...-34s`` where long."""
+    condition, seconds = recipe.sample.condition, recipe.sample.seconds
+    return run / (
+        "samples" + (f"-{condition.task}" if condition else "") + (f"-{seconds:g}s" if seconds is not None else "")
+    )
 
 
 def given_window(run: Path, recipe: BaselineRecipe) -> WindowSpec:
@@ -181,6 +183,7 @@ def write_samples(
     Returns:
         The number made now, and the number an earlier call had made.
     """
+    _require_slices(recipe)
     folder = samples_folder(run, recipe)
     folder.mkdir(parents=True, exist_ok=True)
     card = _samples_card(run, recipe, conditions)
@@ -213,6 +216,31 @@ def clip_name(number: int) -> str:
     return f"sample-{number:05d}"
 
 
+def _require_slices(recipe: BaselineRecipe) -> None:
+    """Refuse what only a network with a noise level per time slice can do.
+
+    Raises:
+        UserError: The recipe asks for it, and its baseline has no such network.
+    """
+    sample = recipe.sample
+    if hasattr(registry.module("baseline", recipe.baseline), "slice_bounds_s"):
+        return
+    if sample.seconds is not None:
+        raise UserError(
+            f"--seconds {sample.seconds:g}: baseline {recipe.baseline} makes clips of one length; use avdit"
+        )
+    if sample.condition is not None and sample.condition.guidance:
+        raise UserError(f"--guidance is of avdit; baseline {recipe.baseline} has --method guide and --scale")
+
+
+def _not_noted(sample: SampleRecipe) -> dict[str, Any]:
+    """What of a recipe ``samples.json`` leaves out: what changes no clip, and later settings that are not in use."""
+    unused: dict[str, Any] = {"n": True, "batch_size": True, "seconds": sample.seconds is None}
+    if sample.condition is not None and not sample.condition.guidance:
+        unused["condition"] = {"guidance", "drop"}
+    return {name: what for name, what in unused.items() if what}
+
+
 def _samples_card(run: Path, recipe: BaselineRecipe, conditions: Conditions | None) -> dict[str, Any]:
     """``samples.json`` as it stands, or a new one after the samples of something else are deleted."""
     folder, found = samples_folder(run, recipe), checkpoint.latest(run / "checkpoints")
@@ -224,7 +252,7 @@ def _samples_card(run: Path, recipe: BaselineRecipe, conditions: Conditions | No
         "preset": recipe.preset,
         "checkpoint": found.path.name if found else "",
         "config": found.config if found else {},
-        "sample": {**sample.model_dump(mode="json", exclude={"n", "batch_size"}), **thresholds},
+        "sample": {**sample.model_dump(mode="json", exclude=_not_noted(sample)), **thresholds},
         "timesteps": timesteps(sample.steps, sample.spacing, config.get("timesteps", TRAIN_TIMESTEPS)),
     }
     if conditions is not None:

@@ -177,7 +177,7 @@ class Trainer:
         recipe, processes, step = self.recipe, self.processes, self.step
         batch = processes.share(self._batches, step, recipe.batch_size)
         waited = time.monotonic() - begun
-        rate = recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warmup_steps))
+        rate = recipe.rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
