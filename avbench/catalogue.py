@@ -47,10 +47,10 @@ def about_recipe(name: str) -> list[str]:
     lines = [
         made.description,
         "",
-        f"baseline   {made.baseline}, network {made.size}",
+        f"baseline   {made.baseline}" + (f", network {made.size}" if made.train else ""),
         f"dataset    {made.dataset}",
         f"protocol   {made.protocol}",
-        f"training   {made.train.steps} steps of {made.train.batch_size} clips",
+        f"training   {made.train.steps} steps of {made.train.batch_size} clips" if made.train else "training   none",
         f"hardware   {made.hardware or 'unknown'}; {hours}",
     ]
     if not made.literature:

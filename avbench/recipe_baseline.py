@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
 
+from avbench.errors import UserError
 from avbench.recipe import Strict
 from avbench.recipe_avdit import NoiseLevelRecipe, Times
+from avbench.recipe_two_step import TwoStepRecipe
 
 _NOT_DEFINING = {"steps", "activation_checkpointing", "checkpoint_every", "keep_last", "keep_every"} | {
     "sample_every",
@@ -221,22 +223,25 @@ class Literature(Strict):
 
 
 class BaselineRecipe(Strict):
-    """One trainable configuration of a baseline: ``recipes/baselines/<baseline>-<preset>.toml``.
+    """One configuration of a baseline: ``recipes/baselines/<baseline>-<preset>.toml``.
 
     Attributes:
         description: What it is for.
         baseline: File in ``avbench/baselines``.
         preset: What the user calls it.
         network: Size of the network, named in its model file; empty means that it is called as the preset.
-        dataset: Dataset it is trained on when the user names none.
+        dataset: Dataset it is trained on, or compared with, when the user names none.
         protocol: Protocol its samples are scored with.
         hardware: What it was trained on, or is meant for; empty means unknown.
         hours: Hours of training on that hardware; None means that nobody has published or measured them.
         literature: Published numbers to compare with by eye.
         noise_levels: How noise levels are drawn in training; of AVDiT.
         codec: The codecs and clips of a baseline of latents; None for the others.
-        train: Training.
-        sample: Sampling.
+        prompts: Texts that clips are made from: a list in ``recipes/prompts`` or a file, see
+            `avbench.inputs.prompt_lists`; empty where the baseline takes none.
+        train: Training; None where the baseline trains nothing.
+        sample: Sampling; a baseline that trains nothing reads ``n`` and ``seed`` alone.
+        two_step: The two models of the baseline ``two-step``.
     """
 
     description: str = ""
@@ -250,10 +255,23 @@ class BaselineRecipe(Strict):
     literature: tuple[Literature, ...] = ()
     noise_levels: NoiseLevelRecipe | None = None
     codec: CodecRecipe | None = None
-    train: TrainRecipe
+    prompts: str = ""
+    train: TrainRecipe | None = None
     sample: SampleRecipe
+    two_step: TwoStepRecipe | None = None
 
     @property
     def size(self) -> str:
         """Name of the network's size in its model file."""
         return self.network or self.preset
+
+    @property
+    def training(self) -> TrainRecipe:
+        """Training, of a baseline that is trained.
+
+        Raises:
+            UserError: The recipe has none.
+        """
+        if self.train is None:
+            raise UserError(f"recipe {self.baseline}-{self.preset}: has no section [train]; {self.baseline} needs one")
+        return self.train

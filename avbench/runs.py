@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 
 from avbench import parallel, protocol as protocols, recipe as recipes, registry, scoring, workspace
 from avbench.baselines import _base
+from avbench.baselines._untrained import Licence, Prompts, is_untrained
 from avbench.cache import FeatureCache
 from avbench.dataset import find_dataset
 from avbench.errors import UserError
 from avbench.inputs.conditions import Conditions
+from avbench.inputs.prompt_lists import read_prompts
 from avbench.leaderboard.records import ResultRecord
 from avbench.progress import SILENT, Reporter
 from avbench.recipe_baseline import BaselineRecipe, SampleRecipe, TrainRecipe
@@ -39,6 +42,7 @@ class Run:
         dataset: Dataset folder, or None when only sampling.
         device: Where networks run.
         reporter: Progress.
+        accept_licence: Licences that ask something of the user were accepted.
     """
 
     recipe: BaselineRecipe
@@ -46,6 +50,7 @@ class Run:
     dataset: Path | None
     device: torch.device
     reporter: Reporter
+    accept_licence: bool = False
 
     @classmethod
     def open(
@@ -58,6 +63,8 @@ class Run:
         steps: int | None = None,
         n: int | None = None,
         sampling: Mapping[str, Any] | None = None,
+        prompts: str | None = None,
+        accept_licence: bool = False,
         device: str | None = None,
         track: Sequence[str] = (),
         reporter: Reporter = SILENT,
@@ -67,9 +74,10 @@ class Run:
         Without a preset it is the recipe of the run in ``out``; where there is no run yet, that of ``tiny``.
 
         Raises:
-            UserError: Unknown baseline, preset, recipe key or device; ``out`` holds a run of another baseline.
+            UserError: Unknown baseline, preset, recipe key, list of prompts or device; ``out`` holds a run of another
+                baseline; an option that this baseline does not take.
         """
-        registry.module("baseline", baseline)
+        module = registry.module("baseline", baseline)
         made = out / "recipe.json" if out and preset is None else None
         if made is not None and made.is_file():
             recipe = recipes.parse(workspace.read_json(made), BaselineRecipe, str(made))
@@ -79,10 +87,12 @@ class Run:
             recipe = load_recipe(baseline, preset or "tiny")
         if dataset is not None:
             recipe = recipe.model_copy(update={"dataset": dataset})
+        options = {"steps": steps, "track": track or None, **(sampling or {})}
+        recipe = _with_prompts(recipe, prompts, options if is_untrained(module) else None)
         if steps is not None:
-            recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
+            recipe = recipe.model_copy(update={"train": recipe.training.model_copy(update={"steps": steps})})
         if track:
-            named = recipes.parse({**recipe.train.model_dump(), "track": tuple(track)}, TrainRecipe, "--track")
+            named = recipes.parse({**recipe.training.model_dump(), "track": tuple(track)}, TrainRecipe, "--track")
             recipe = recipe.model_copy(update={"train": named})
         if n is not None:
             recipe = recipe.model_copy(update={"sample": recipe.sample.model_copy(update={"n": n})})
@@ -92,7 +102,7 @@ class Run:
         protocols.load(recipe.protocol)
         folder = out or Path("runs") / f"{recipe.baseline}-{recipe.preset}"
         place = find_dataset(dataset) if dataset else None
-        return cls(recipe, folder, place, pick_device(device), reporter)
+        return cls(recipe, folder, place, pick_device(device), reporter, accept_licence)
 
     def imported(self) -> dict[str, Any] | None:
         """Which file the weights were imported from (`avbench import-checkpoint`); None for a run trained here."""
@@ -106,6 +116,9 @@ class Run:
 
     def train(self) -> None:
         """Train, or go on training; of several processes that a launcher started, the first writes and reports."""
+        if self._is_untrained:
+            self.reporter.note(f"train      nothing: {self.recipe.baseline} takes the models of others as they are")
+            return
         if imported := self.imported():
             self.reporter.note(f"train      left out: the weights were imported from {imported['file']}")
             return
@@ -123,12 +136,46 @@ class Run:
         """Sample what is missing."""
         begun = time.monotonic()
         folder = _base.samples_folder(self.folder, self.recipe)
-        made, already = _base.write_samples(
-            self.folder, self.recipe, device=self.device, conditions=self._conditions(), reporter=self.reporter
-        )
+        if self._is_untrained:
+            workspace.write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
+            made, already = self._module().write_samples(
+                self.folder,
+                self.recipe,
+                prompts=self._prompts(),
+                device=self.device,
+                accept_licence=self.accept_licence,
+                reporter=self.reporter,
+            )
+        else:
+            made, already = _base.write_samples(
+                self.folder, self.recipe, device=self.device, conditions=self._conditions(), reporter=self.reporter
+            )
         before = f", {already} already" if already else ""
         self.reporter.note(f"sample     {made} clips{before} ({time.monotonic() - begun:.1f} s), {folder}")
         return folder
+
+    def plan(self) -> list[str]:
+        """What `sample` would run, download and ask, line by line; nothing of it is done.
+
+        Raises:
+            UserError: The baseline is trained here, and so has nothing of others to show.
+        """
+        if not self._is_untrained:
+            raise UserError(f"--dry-run: {self.recipe.baseline} is trained here and loads no models of others")
+        lines: list[str] = self._module().plan(
+            self.folder, self.recipe, prompts=self._prompts(), accept_licence=self.accept_licence
+        )
+        return lines
+
+    @property
+    def _is_untrained(self) -> bool:
+        return is_untrained(self._module())
+
+    def _module(self) -> ModuleType:
+        return registry.module("baseline", self.recipe.baseline)
+
+    def _prompts(self) -> Prompts | None:
+        return read_prompts(self.recipe.prompts) if self.recipe.prompts else None
 
     def _conditions(self) -> _base.Conditions | None:
         """The clips that samples are given, where the recipe asks for any."""
@@ -160,8 +207,10 @@ class Run:
                 cache=cache,
                 reporter=self.reporter,
             )
-        imported, sampling = self.imported(), self._sampling()
-        training = None if imported else self._training()
+        imported, card = self.imported(), self._card()
+        sampling = self._sampling(card)
+        training = None if imported or self._is_untrained else self._training()
+        result = replace(result, failed={**card.get("failed", {}), **result.failed})
         seconds = {"sample": sampling["seconds"], "score": round(result.seconds, 2)}
         return write_record(
             self.folder,
@@ -176,7 +225,7 @@ class Run:
             sampling=sampling,
             recipe=self.recipe.model_dump(mode="json"),
             seconds={"train": training["seconds"], **seconds} if training else seconds,
-            notes=f"weights imported from {imported['file']}, sha256 {imported['sha256']}" if imported else "",
+            notes=self._notes(card),
         )
 
     def _training(self) -> dict[str, Any]:
@@ -187,7 +236,7 @@ class Run:
             raise UserError(f"{self.folder}: holds no finished training; run `avbench train {self.recipe.baseline}`")
         first, final = edge_losses([row["loss"] for row in log])
         return {
-            **self.recipe.train.model_dump(mode="json"),
+            **self.recipe.training.model_dump(mode="json"),
             "steps": found.step,
             "seconds": round(sum(row["seconds"] for row in log), 2),
             "parameters": sum(tensor.numel() for tensor in found.weights("ema").values()),
@@ -195,15 +244,52 @@ class Run:
             "final_loss": round(final, 6),
         }
 
-    def _sampling(self) -> dict[str, Any]:
-        """What the record says of sampling."""
-        card = workspace.read_json(_base.samples_folder(self.folder, self.recipe) / "samples.json")
-        return {**self.recipe.sample.model_dump(mode="json"), "seconds": card["seconds"]}
+    def _card(self) -> dict[str, Any]:
+        card: dict[str, Any] = workspace.read_json(_base.samples_folder(self.folder, self.recipe) / "samples.json")
+        return card
+
+    def _sampling(self, card: Mapping[str, Any]) -> dict[str, Any]:
+        """What the record says of sampling: where others' models made the clips, what is known of it."""
+        how = card["sample"] if self._is_untrained else self.recipe.sample.model_dump(mode="json")
+        return {**how, "seconds": card["seconds"]}
+
+    def _notes(self, card: Mapping[str, Any]) -> str:
+        """What else a reader of the record should know: whose weights made the clips, and on what terms."""
+        if imported := self.imported():
+            return f"weights imported from {imported['file']}, sha256 {imported['sha256']}"
+        return "; ".join(str(Licence(**each)) for each in card.get("licences", ()))
 
     def publish(self, record: ResultRecord, leaderboard: Path) -> None:
         """Add the record to a leaderboard folder with a few clips and the loss curve, and rebuild its page."""
         clips = sorted(_base.samples_folder(self.folder, self.recipe).glob("*.mp4"))[:SHOWN_CLIPS]
         publish(record, leaderboard, clips, read_log(self.folder / "log.jsonl"), self.reporter)
+
+
+def _with_prompts(recipe: BaselineRecipe, prompts: str | None, untrained: Mapping[str, Any] | None) -> BaselineRecipe:
+    """The recipe with the user's prompts, where its baseline takes any.
+
+    Args:
+        recipe: The recipe.
+        prompts: A list of prompts that was given.
+        untrained: Options of training and of our solvers that were given to a baseline that trains nothing; None for
+            one that is trained.
+
+    Raises:
+        UserError: An option that the baseline does not take, or no such list.
+    """
+    for name, value in (untrained or {}).items():
+        if value is not None and name != "seed":
+            raise UserError(
+                f"--{name.replace('_', '-')}: {recipe.baseline} trains nothing and samples as its recipe says; leave "
+                "it out, or write a recipe of your own (--preset FILE.toml)"
+            )
+    if untrained is None and prompts is not None:
+        raise UserError(f"--prompts: {recipe.baseline} makes clips without texts; leave it out")
+    if prompts is not None:
+        recipe = recipe.model_copy(update={"prompts": prompts})
+    if recipe.prompts:
+        read_prompts(recipe.prompts)  # before any work begins
+    return recipe
 
 
 def load_recipe(baseline: str, preset: str) -> BaselineRecipe:

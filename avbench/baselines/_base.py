@@ -87,7 +87,7 @@ def run_config(recipe: BaselineRecipe, dataset: Path) -> dict[str, Any]:
     return {
         "baseline": recipe.baseline,
         "preset": recipe.preset,
-        "train": recipe.train.defining(),
+        "train": recipe.training.defining(),
         "dataset_sha256": dataset_card(dataset)["dataset_sha256"],
     }
 

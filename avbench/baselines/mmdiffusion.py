@@ -74,16 +74,16 @@ def train(
 ) -> TrainResult:
     """Train on the ``train`` split of ``dataset``; see `avbench.training.loop.train`."""
     config = preset(recipe.size)
-    loader = WindowLoader(dataset, "train", window(config), seed=recipe.train.seed, flip=recipe.train.flip)
-    torch.manual_seed(recipe.train.seed)
+    loader = WindowLoader(dataset, "train", window(config), seed=recipe.training.seed, flip=recipe.training.flip)
+    torch.manual_seed(recipe.training.seed)
     share = functools.partial(loader.batch, rank=processes.rank(), world=processes.world())
     shown = preview_recipe(recipe)
     with Prefetcher(share, pin=device.type == "cuda") as batches:
         return run_training(
-            MMDiffusion(config, activation_checkpointing=recipe.train.activation_checkpointing),
+            MMDiffusion(config, activation_checkpointing=recipe.training.activation_checkpointing),
             batches,
-            functools.partial(step_loss, audio_gain=recipe.train.audio_gain),
-            recipe.train,
+            functools.partial(step_loss, audio_gain=recipe.training.audio_gain),
+            recipe.training,
             run,
             config={**run_config(recipe, dataset), **network_card(config)},
             device=device,

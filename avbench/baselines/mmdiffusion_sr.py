@@ -80,19 +80,19 @@ def train(
         UserError: The recipe has a gain for the sound, which this does not learn.
     """
     config = preset(recipe.size)
-    if recipe.train.audio_gain != 1:
-        raise UserError(f"train.audio_gain = {recipe.train.audio_gain:g}: {NAME} learns no sound; leave it out")
-    loader = FrameLoader(dataset, "train", config.large_size, seed=recipe.train.seed, flip=recipe.train.flip)
+    if recipe.training.audio_gain != 1:
+        raise UserError(f"train.audio_gain = {recipe.training.audio_gain:g}: {NAME} learns no sound; leave it out")
+    loader = FrameLoader(dataset, "train", config.large_size, seed=recipe.training.seed, flip=recipe.training.flip)
     if loader.source == "archive":
         reporter.note(f"frames     decoded from the archive clips: the view is not {config.large_size} px")
-    torch.manual_seed(recipe.train.seed)
+    torch.manual_seed(recipe.training.seed)
     share = functools.partial(loader.batch, rank=processes.rank(), world=processes.world())
     with Prefetcher(share, pin=device.type == "cuda", threads=4, ahead=4) as batches:
         return run_training(
-            SuperRes(config, activation_checkpointing=recipe.train.activation_checkpointing),
+            SuperRes(config, activation_checkpointing=recipe.training.activation_checkpointing),
             batches,
             functools.partial(step_loss, small_size=config.small_size),
-            recipe.train,
+            recipe.training,
             run,
             config={**run_config(recipe, dataset), **network_card(config)},
             device=device,
@@ -218,7 +218,7 @@ def enlarge(
     for first in range(0, len(low_res), options.batch_size):
         part = low_res[first : first + options.batch_size].to(device)
         steps = sample_pictures(
-            functools.partial(_denoise, model, part, recipe.train.bf16),
+            functools.partial(_denoise, model, part, recipe.training.bf16),
             start.expand(len(part), -1, -1, -1).to(device),
             schedule=linear_schedule(timesteps),
             scheduler=options.scheduler,

@@ -29,6 +29,16 @@ Track = Annotated[
     list[str] | None, typer.Option(help="Show losses in tensorboard or wandb too; may be given twice. Extra: track.")
 ]
 Samples = Annotated[int | None, typer.Option("--n", min=1, help="Clips to sample instead of the recipe's number.")]
+PromptList = Annotated[
+    str | None,
+    typer.Option(
+        "--prompts", help="Texts to make clips from: a .txt with one per line, .csv, .json, or a list's name."
+    ),
+]
+Accept = Annotated[
+    bool, typer.Option("--accept-license", help="You accept licences with conditions, such as non-commercial weights.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be run, downloaded and accepted; do nothing.")]
 Board = Annotated[Path, typer.Option("--leaderboard", help="Folder of the leaderboard.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: the cores of this machine.")]
 
@@ -44,6 +54,9 @@ def run_baseline(
     device: Device = None,
     workers: Workers = None,
     track: Track = None,
+    prompts: PromptList = None,
+    accept_license: Accept = False,
+    dry_run: DryRun = False,
     leaderboard: Board = Path("leaderboard"),
 ) -> None:
     """Train, sample, score and record a baseline. The same command goes on where it stopped.
@@ -53,6 +66,8 @@ def run_baseline(
         avbench run-baseline mmdiffusion --preset tiny --dataset demo
 
         avbench run-baseline mmdiffusion --preset paper --dataset concerts --device cuda
+
+        avbench run-baseline two-step --preset paper --accept-license --dry-run
     """
     from avbench.cli.console import ConsoleReporter
     from avbench.cli.score import show_scores
@@ -68,10 +83,14 @@ def run_baseline(
         out=out,
         steps=steps,
         n=n,
+        prompts=prompts,
+        accept_licence=accept_license,
         device=device,
         track=track or (),
         reporter=reporter,
     )
+    if dry_run:
+        return _show(run.plan())
     if world() > 1:
         raise UserError("run-baseline runs in one process; train with `avbench train` in several, then run it alone")
     run.train()
@@ -90,6 +109,7 @@ def train(
     steps: Steps = None,
     device: Device = None,
     track: Track = None,
+    accept_license: Accept = False,
 ) -> None:
     """Train a baseline on a dataset's shards; resumes from its newest checkpoint.
 
@@ -112,6 +132,7 @@ def train(
         dataset=dataset,
         out=out,
         steps=steps,
+        accept_licence=accept_license,
         device=device,
         track=track or (),
         reporter=SILENT if rank() else ConsoleReporter(),
@@ -147,6 +168,9 @@ def sample(
     enlarge: Annotated[
         str | None, typer.Option(help="Folder whose clips are made larger, for mmdiffusion-sr: docs/superres.md.")
     ] = None,
+    prompts: PromptList = None,
+    accept_license: Accept = False,
+    dry_run: DryRun = False,
     device: Device = None,
 ) -> None:
     """Sample clips from a trained run: .mp4 with sound to watch, .npz without loss to score.
@@ -172,9 +196,28 @@ def sample(
         _require_condition(task, condition)
         sampling["condition"] = given
     run = Run.open(
-        baseline, preset, dataset=None, out=out, n=n, sampling=sampling, device=device, reporter=ConsoleReporter()
+        baseline,
+        preset,
+        dataset=None,
+        out=out,
+        n=n,
+        sampling=sampling,
+        prompts=prompts,
+        accept_licence=accept_license,
+        device=device,
+        reporter=ConsoleReporter(),
     )
+    if dry_run:
+        return _show(run.plan())
     run.sample()
+
+
+def _show(lines: list[str]) -> None:
+    """Print lines as they are."""
+    from avbench.cli.console import console
+
+    for line in lines:
+        console().print(line, markup=False)
 
 
 def _told(**options: Any) -> dict[str, Any]:

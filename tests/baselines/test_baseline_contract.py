@@ -10,15 +10,40 @@ import inspect
 import pytest
 
 from avbench import protocol as protocols, recipe as recipes, registry
+from avbench.baselines._untrained import Untrained, is_untrained
 from avbench.catalogue import about_recipe, rows
 from avbench.curate import manifest
 from avbench.errors import UserError
+from avbench.inputs.prompt_lists import read_prompts
 from avbench.models.mmdiffusion import PRESETS
 from avbench.recipe_baseline import BaselineRecipe
 from avbench.runs import load_recipe
 
+TRAINED = [name for name in registry.names("baseline") if not is_untrained(registry.module("baseline", name))]
+UNTRAINED = sorted(set(registry.names("baseline")) - set(TRAINED))
 
-@pytest.mark.parametrize("name", registry.names("baseline"))
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_a_baseline_that_trains_nothing_makes_clips_and_says_what_it_would_do(name: str) -> None:
+    module = registry.module("baseline", name)
+    for function in ("write_samples", "plan"):
+        wanted = inspect.signature(getattr(Untrained, function)).parameters
+        found = inspect.signature(getattr(module, function)).parameters
+        assert list(found) == [parameter for parameter in wanted if parameter != "self"]
+    assert not hasattr(module, "train")
+    assert not hasattr(module, "sample")
+    assert module.__doc__
+
+
+@pytest.mark.parametrize("name", recipes.names("baselines"))
+def test_a_recipe_trains_where_its_baseline_does(name: str) -> None:
+    recipe = recipes.load(recipes.find("baselines", name), BaselineRecipe)
+    assert (recipe.train is None) == is_untrained(registry.module("baseline", recipe.baseline))
+    if recipe.prompts:
+        assert read_prompts(recipe.prompts).texts
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_baseline_offers_train_and_sample(name: str) -> None:
     module = registry.module("baseline", name)
     assert list(inspect.signature(module.train).parameters) == ["dataset", "recipe", "run", "device", "reporter"]
