@@ -92,16 +92,23 @@ class PairLoss(NamedTuple):
     """Mean squared noise error per sample, each a mean over the elements of its modality; float32 (B,).
 
     ``level`` is the noise level of each sample in [0, 1), for logs that tell the losses apart by it, or None.
+    ``objective`` is what is minimised of each sample where that is not the sum of both errors, or None.
     """
 
     video: torch.Tensor
     audio: torch.Tensor
     level: torch.Tensor | None = None
+    objective: torch.Tensor | None = None
+
+    @property
+    def each(self) -> torch.Tensor:
+        """What is minimised, per sample (B,): the two errors with weight 1:1 where nothing else is said."""
+        return self.video + self.audio if self.objective is None else self.objective
 
     @property
     def total(self) -> torch.Tensor:
-        """Scalar training loss: the two errors with weight 1:1, averaged over the batch."""
-        return (self.video + self.audio).mean()
+        """Scalar training loss: what is minimised, averaged over the batch."""
+        return self.each.mean()
 
 
 def pair_loss(predicted_video: torch.Tensor, predicted_audio: torch.Tensor, target: NoisyPair) -> PairLoss:

@@ -97,7 +97,7 @@ def sample_pairs(
         UserError: More steps than the schedule has timesteps.
     """
     generators = [sample_generator(seed, number) for number in numbers]
-    video, audio = (noise.to(device) for noise in _noise(generators, video_shape, audio_shape))
+    video, audio = (noise.to(device) for noise in standard_noise(generators, video_shape, audio_shape))
     given = _Given(conditioning, audio_gain, seed, numbers, device) if conditioning is not None else None
     video_solver, audio_solver = options.solver(schedule), options.solver(schedule)
     for number, timestep in enumerate(video_solver.timesteps):
@@ -161,12 +161,12 @@ class _Given:
         if not self.how.replaces:
             return video, audio
         if self._noise is None or self.how.noise == "fresh":
-            drawn = _noise(self._generators, video.shape[1:], audio.shape[1:])
+            drawn = standard_noise(self._generators, video.shape[1:], audio.shape[1:])
             self._noise = drawn[0].to(self._device), drawn[1].to(self._device)
         return self.how.known.noised(*self._noise, alpha, sigma).put_into(video, audio)
 
 
-def _noise(generators: list[torch.Generator], video_shape: Sequence[int], audio_shape: Sequence[int]) -> Pair:
+def standard_noise(generators: list[torch.Generator], video_shape: Sequence[int], audio_shape: Sequence[int]) -> Pair:
     """Standard normal noise of each sample from its own generator; on the CPU, so the same on every device."""
     video = torch.stack([torch.randn(tuple(video_shape), generator=g) for g in generators])
     return video, torch.stack([torch.randn(tuple(audio_shape), generator=g) for g in generators])

@@ -1,7 +1,8 @@
 """``log.jsonl``: one row per optimizer step, and the names of its numbers.
 
 step            optimizer steps taken, from 1
-loss            what is minimised: the sum of the modalities' losses, a mean over the batch
+loss            what is minimised, a mean over the batch: the sum of the modalities' losses, unless a baseline says
+                otherwise
 loss_MODALITY   loss of one modality (`MODALITIES`), a mean over the batch
 loss_MODALITY_qN  the same over the samples whose noise level lies in quarter N of the schedule, 1 the least noise; not
                 there in a step that drew none
@@ -42,15 +43,16 @@ def loss_sums(losses: PairLoss) -> torch.Tensor:
         inside = torch.nn.functional.one_hot(quarter, QUARTERS).to(each.dtype)
     # not a matrix product: outside a quarter a loss that is no number must not make that quarter one
     by_quarter = torch.where(inside.bool(), each[:, :, None], 0).sum(1)
-    return torch.cat([count, each.sum(1), inside.sum(0), by_quarter.flatten()])
+    minimised = losses.each.float().sum().view(1)
+    return torch.cat([count, minimised, each.sum(1), inside.sum(0), by_quarter.flatten()])
 
 
 def loss_row(sums: Sequence[float]) -> dict[str, float]:
     """The losses of a row, from the sum of `loss_sums` over the whole batch."""
-    count, totals = sums[0], sums[1 : 1 + len(MODALITIES)]
-    drawn = sums[1 + len(MODALITIES) :][:QUARTERS]
-    by_quarter = sums[1 + len(MODALITIES) + QUARTERS :]
-    row = {"loss": sum(totals) / count}
+    count, minimised, totals = sums[0], sums[1], sums[2 : 2 + len(MODALITIES)]
+    drawn = sums[2 + len(MODALITIES) :][:QUARTERS]
+    by_quarter = sums[2 + len(MODALITIES) + QUARTERS :]
+    row = {"loss": minimised / count}
     row |= {loss_name(name): total / count for name, total in zip(MODALITIES, totals, strict=True)}
     for place, name in enumerate(MODALITIES):
         for quarter in range(QUARTERS):

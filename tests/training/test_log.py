@@ -34,6 +34,14 @@ def test_parts_of_a_batch_add_up_to_the_row_of_the_whole() -> None:
     assert loss_row(parts.tolist()) == loss_row(loss_sums(LOSSES).tolist())
 
 
+def test_what_is_minimised_may_be_other_than_the_sum_of_both() -> None:
+    losses = LOSSES._replace(objective=torch.tensor([1.0, 2.0, 3.0, 6.0]))
+    assert losses.total == 3.0
+    row = loss_row((loss_sums(losses)).tolist())
+    assert row["loss"] == 3.0
+    assert (row["loss_video"], row["loss_audio"]) == (3.75, 37.5)
+
+
 def test_losses_without_a_noise_level_have_no_quarters() -> None:
     assert loss_row(loss_sums(LOSSES._replace(level=None)).tolist()).keys() == {"loss", "loss_video", "loss_audio"}
 
