@@ -19,6 +19,7 @@ PACKAGES = {
     "feature": "avbench.features",
     "metric": "avbench.metrics",
     "baseline": "avbench.baselines",
+    "codec": "avbench.codecs",
 }
 """Kinds of plug-in and the package whose files they are."""
 

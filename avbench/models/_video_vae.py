@@ -1,0 +1,147 @@
+"""A small autoencoder of video, causal in time: a latent frame depends on no frame behind its own.
+
+As in MAGVIT-v2 (arXiv 2310.05737) and the autoencoders of later video models, the first latent frame stands for one
+frame and each further one for ``temporal`` frames, so a picture is a video of one frame. To stay light on a CPU, space
+and time are never convolved together: two-dimensional convolutions see one frame, and `TimeMix` sees one cell over
+three frames. Norms look at one frame alone, or the future would leak into the past through their statistics.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from avbench.models._autoencoder_config import VideoVAEConfig
+
+LOG_VARIANCE = (-12.0, 4.0)
+"""Range of the posterior's log variance."""
+
+
+class VideoVAE(nn.Module):
+    """Pictures (B, T, 3, H, W) to latents (B, N, C, h, w) and back, T = 1 + temporal (N - 1)."""
+
+    def __init__(self, config: VideoVAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        halvings = config.spatial.bit_length() - 1
+        steps = config.temporal.bit_length() - 1
+        # the first halving turns 2 x 2 pixels into channels, at no cost
+        widths = [config.width * 2**level for level in range(halvings)]
+        groups, deep = config.norm_groups, widths[-1]
+
+        def blocks(width: int) -> list[nn.Module]:
+            return [PerFrame(SpaceRes(width, groups)) for _ in range(config.blocks)]
+
+        down: list[nn.Module] = [PerFrame(nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, widths[0], 3, padding=1)))]
+        for narrow, wide in pairwise(widths):
+            down += [*blocks(narrow), PerFrame(nn.Conv2d(narrow, wide, 3, stride=2, padding=1))]
+        for _ in range(steps):
+            down += [*blocks(deep), TimeMix(deep, groups), TimeDown(deep)]
+        moments = PerFrame(_head(deep, 2 * config.channels, groups))
+        self.encoder = nn.Sequential(*down, *blocks(deep), TimeMix(deep, groups), moments)
+
+        entry = PerFrame(nn.Conv2d(config.channels, deep, 3, padding=1))
+        up: list[nn.Module] = [entry, TimeMix(deep, groups), *blocks(deep)]
+        for _ in range(steps):
+            up += [TimeUp(deep), TimeMix(deep, groups), *blocks(deep)]
+        for narrow, wide in reversed(list(pairwise(widths))):
+            widened = nn.Conv2d(wide, 4 * narrow, 3, padding=1)
+            up += [PerFrame(nn.Sequential(widened, nn.PixelShuffle(2))), *blocks(narrow)]
+        head = nn.Sequential(_head(widths[0], 12, groups), nn.PixelShuffle(2))
+        self.decoder = nn.Sequential(*up, PerFrame(head))
+
+    def encode(self, video: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of the posterior, each (B, N, C, h, w), of pictures in [-1, 1]."""
+        mean, log_variance = self.encoder(video).chunk(2, dim=2)
+        return mean, log_variance.clamp(*LOG_VARIANCE)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures of latents, about in [-1, 1]."""
+        pictures: Tensor = self.decoder(latents)
+        return pictures
+
+
+class PerFrame(nn.Module):
+    """Applies a two-dimensional network to every frame of (B, T, C, H, W)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C, H, W) -> (B, T, C', H', W')."""
+        frames: Tensor = self.network(x.flatten(0, 1))
+        return frames.unflatten(0, x.shape[:2])
+
+
+class SpaceRes(nn.Module):
+    """Two convolutions over one frame (F, C, H, W), added to it."""
+
+    def __init__(self, width: int, groups: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.GroupNorm(groups, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
+        self.second = nn.Sequential(
+            nn.GroupNorm(groups, width), nn.SiLU(), _zero(nn.Conv2d(width, width, 3, padding=1))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(F, C, H, W) -> the same."""
+        residual: Tensor = self.second(self.first(x))
+        return x + residual
+
+
+class TimeMix(nn.Module):
+    """Adds to every cell a function of it in its own frame and the two before; before the first stands the first."""
+
+    def __init__(self, width: int, groups: int) -> None:
+        super().__init__()
+        self.norm = PerFrame(nn.Sequential(nn.GroupNorm(groups, width), nn.SiLU()))
+        self.mix = PerFrame(_zero(nn.Conv2d(3 * width, width, 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C, H, W) -> the same."""
+        now = self.norm(x)
+        past = torch.cat([now[:, :1], now[:, :1], now], 1)
+        residual: Tensor = self.mix(torch.cat([past[:, :-2], past[:, 1:-1], now], 2))
+        return x + residual
+
+
+class TimeDown(nn.Module):
+    """1 + 2 m frames to 1 + m: the first stays alone, each further one is made of two frames and the one before."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.merge = PerFrame(nn.Conv2d(3 * width, width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 1 + 2 m, C, H, W) -> (B, 1 + m, C, H, W)."""
+        padded = torch.cat([x[:, :1], x[:, :1], x], 1)
+        merged: Tensor = self.merge(torch.cat([padded[:, :-2:2], padded[:, 1:-1:2], padded[:, 2::2]], 2))
+        return merged
+
+
+class TimeUp(nn.Module):
+    """1 + m frames to 1 + 2 m, the inverse in shape of `TimeDown`."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.split = PerFrame(nn.Conv2d(width, 2 * width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 1 + m, C, H, W) -> (B, 1 + 2 m, C, H, W)."""
+        both = self.split(x).unflatten(2, (2, x.shape[2])).flatten(1, 2)
+        return both[:, 1:]
+
+
+def _head(width: int, channels: int, groups: int) -> nn.Module:
+    return nn.Sequential(nn.GroupNorm(groups, width), nn.SiLU(), nn.Conv2d(width, channels, 3, padding=1))
+
+
+def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+    """Starts a residual branch at nothing."""
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
