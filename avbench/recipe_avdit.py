@@ -12,6 +12,8 @@ from pydantic import Field, FiniteFloat, PositiveFloat, model_validator
 from avbench.recipe import Strict
 
 Weight = Annotated[FiniteFloat, Field(ge=0)]
+Strategy = Literal["vanilla", "pm", "pt", "ptm"]
+_UNIFORM: dict[Strategy, float] = {"vanilla": 1.0, "pm": 1.0, "pt": 1.0, "ptm": 1.0}
 Times = tuple[tuple[Annotated[float, Field(ge=0)], PositiveFloat], ...]
 
 
@@ -27,9 +29,7 @@ class NoiseLevelRecipe(Strict):
         self_conditioning: Share of the steps in which the network sees its own first estimate.
     """
 
-    weights: dict[Literal["vanilla", "pm", "pt", "ptm"], Weight] = Field(
-        default_factory=lambda: {"vanilla": 1.0, "pm": 1.0, "pt": 1.0, "ptm": 1.0}
-    )
+    weights: dict[Strategy, Weight] = Field(default_factory=lambda: dict(_UNIFORM))
     task: Literal["v2a", "a2v", "continue", "inpaint"] | None = None
     keep: Times = ()
     self_conditioning: Annotated[float, Field(ge=0, le=1)] = 0.9
@@ -45,4 +45,4 @@ class NoiseLevelRecipe(Strict):
     @property
     def drawn(self) -> dict[str, float]:
         """Weights of the strategies that training draws from."""
-        return {"vanilla": 1.0} if self.task else dict(self.weights)
+        return {"vanilla": 1.0} if self.task else {name: weight for name, weight in self.weights.items()}

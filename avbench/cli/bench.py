@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from avbench.cli import app
 
+if TYPE_CHECKING:
+    from avbench.runs import Run
+
 PANEL = "Baselines and scores"
 
-Baseline = Annotated[str, typer.Argument(help="Name of a baseline: `avbench list baselines`.")]
+Baseline = Annotated[
+    str,
+    typer.Argument(help="Name of a baseline: `avbench list baselines`. external:NAME is somebody else's model."),
+]
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", help="Dataset folder, or a name below datasets/. Default: the recipe's.")
 ]
@@ -58,6 +64,10 @@ def run_baseline(
     accept_license: Accept = False,
     dry_run: DryRun = False,
     leaderboard: Board = Path("leaderboard"),
+    sweep: Annotated[
+        str | None,
+        typer.Option(help="`strategies`: train, sample and score avdit with every way to draw noise levels."),
+    ] = None,
 ) -> None:
     """Train, sample, score and record a baseline. The same command goes on where it stopped.
 
@@ -68,6 +78,8 @@ def run_baseline(
         avbench run-baseline mmdiffusion --preset paper --dataset concerts --device cuda
 
         avbench run-baseline two-step --preset paper --accept-license --dry-run
+
+        avbench run-baseline avdit --sweep strategies
     """
     from avbench.cli.console import ConsoleReporter
     from avbench.cli.score import show_scores
@@ -79,7 +91,7 @@ def run_baseline(
     run = Run.open(
         baseline,
         preset,
-        dataset=dataset,
+        dataset=None if dry_run else dataset,
         out=out,
         steps=steps,
         n=n,
@@ -90,9 +102,12 @@ def run_baseline(
         reporter=reporter,
     )
     if dry_run:
-        return _show(run.plan())
+        return _show(run.plan(dataset))
     if world() > 1:
         raise UserError("run-baseline runs in one process; train with `avbench train` in several, then run it alone")
+    if sweep is not None:
+        _sweep(run, sweep, workers, out)
+        return
     run.train()
     run.sample()
     record = run.score(workers)
@@ -165,6 +180,15 @@ def sample(
     method: Annotated[str | None, typer.Option(help="replace (the default), guide or both; docs/sampling.md.")] = None,
     scale: Annotated[float | None, typer.Option(help="Weight of the guidance. Default: 1.")] = None,
     noise: Annotated[str | None, typer.Option(help="Noise of the replaced part: fresh (the default) or fixed.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="Of avdit: how much more it follows what is given. Default: 0; docs/avdit.md.")
+    ] = None,
+    drop: Annotated[
+        str | None, typer.Option(help="Of avdit: what guidance compares without: all, video, audio, or seconds.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Of avdit: length of clips made of windows that continue each other.")
+    ] = None,
     enlarge: Annotated[
         str | None, typer.Option(help="Folder whose clips are made larger, for mmdiffusion-sr: docs/superres.md.")
     ] = None,
@@ -186,12 +210,26 @@ def sample(
         avbench sample mmdiffusion --preset tiny --task v2a --condition demo --method both --scale 2
 
         avbench sample mmdiffusion-sr --preset tiny --enlarge runs/mmdiffusion-tiny/samples
+
+        avbench sample avdit --preset tiny --seconds 34
     """
     from avbench.cli.console import ConsoleReporter
     from avbench.runs import Run
 
-    sampling = _told(scheduler=scheduler, steps=steps, seed=seed, batch_size=batch_size, enlarge=enlarge)
-    given = _told(task=task, source=condition, split=split, keep=keep, method=method, scale=scale, noise=noise)
+    sampling = _told(
+        scheduler=scheduler, steps=steps, seed=seed, batch_size=batch_size, enlarge=enlarge, seconds=seconds
+    )
+    given = _told(
+        task=task,
+        source=condition,
+        split=split,
+        keep=keep,
+        method=method,
+        scale=scale,
+        noise=noise,
+        guidance=guidance,
+        drop=drop,
+    )
     if given:
         _require_condition(task, condition)
         sampling["condition"] = given
@@ -210,6 +248,26 @@ def sample(
     if dry_run:
         return _show(run.plan())
     run.sample()
+    if seconds is not None:
+        from avbench.drift import drift_of_run
+
+        drift_of_run(run)
+
+
+def _sweep(run: Run, kind: str, workers: int | None, out: Path | None) -> None:
+    """Train and compare all ways to draw noise levels, and show the table."""
+    from dataclasses import replace
+
+    from avbench import sweep
+    from avbench.errors import UserError
+
+    if kind != "strategies":
+        raise UserError(f"--sweep {kind}: there is no such sweep; the one there is is called strategies")
+    place = out or run.folder.with_name(f"{run.folder.name}-sweep")
+    table = sweep.run_sweep(replace(run, folder=place), workers)
+    _show(sweep.markdown(table).splitlines())
+    for path in sweep.write(table, place):
+        run.reporter.note(f"wrote {path}")
 
 
 def _show(lines: list[str]) -> None:
