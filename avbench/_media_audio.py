@@ -92,6 +92,25 @@ def read_audio(
     return np.ascontiguousarray(_resample(sound, rate_in, rate_out)[:, offset : offset + n_samples])
 
 
+def resample(sound: NDArray[np.float32], rate_in: int, rate_out: int) -> NDArray[np.float32]:
+    """Bring sound to another rate as `decode_audio` does; before and behind it is silence.
+
+    Args:
+        sound: float32 (C, L).
+        rate_in: Its rate, Hz.
+        rate_out: The rate wanted, Hz.
+
+    Returns:
+        float32 (C, L * rate_out / rate_in), rounded; sample 0 is at the time of sample 0.
+    """
+    if rate_in == rate_out:
+        return sound
+    margin = _margin(rate_in, rate_out)
+    padding, offset = int(margin * rate_in), int(margin * rate_out)
+    wider = _resample(np.pad(sound, ((0, 0), (padding, padding))), rate_in, rate_out)
+    return np.ascontiguousarray(wider[:, offset : offset + round(sound.shape[1] * rate_out / rate_in)])
+
+
 def _margin(rate_in: int, rate_out: int) -> Fraction:
     """A margin that is a whole number of samples at both rates, seconds."""
     common = math.gcd(rate_in, rate_out)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench._media_audio import decode_audio, read_audio
+from avbench._media_audio import decode_audio, read_audio, resample
 from avbench._media_open import Timed, frames_from, open_tracks
 from avbench._media_packets import packet_values
 from avbench._media_planes import planes_of
@@ -63,6 +63,7 @@ __all__ = [
     "pictures_around",
     "probe",
     "read_back",
+    "resample",
     "small_pictures",
     "source_sound",
     "timeline",

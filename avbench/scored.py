@@ -6,6 +6,7 @@ result.json  per_clip.parquet  features.safetensors  report.html, beside the cli
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 import torch
 
 from avbench import (
+    inputs,
     parallel,
     protocol as protocols,
     provenance,
@@ -136,18 +138,21 @@ def score_folder(
     Raises:
         UserError: No reference, or whatever is wrong with folder, reference or protocol.
     """
-    made, preset = outputs.resolve().parent / "recipe.json", ""
+    made = outputs.resolve().parent / "recipe.json"
+    about: dict[str, Any] = {}
     if made.is_file() and (outputs / "samples.json").is_file():
         recipe = recipes.parse(workspace.read_json(made), BaselineRecipe, str(made))
         reference, protocol = reference or recipe.dataset, protocol or recipe.protocol
         if model is None:
-            model, preset = recipe.baseline, recipe.preset
+            model, about = recipe.baseline, {"preset": recipe.preset, "baseline": recipe.baseline}
+            about |= facts_of_samples(outputs)
     rules = protocols.load(protocol or DEFAULT_PROTOCOL)
     where = pick_device(device)
     if reference is None:
         raise UserError(f"{outputs}: give the clips to compare with: --reference DATASET, FOLDER or FILE.safetensors")
     if not outputs.is_dir():
         raise UserError(f"{outputs}: there is no such folder")
+    rules, task = made_rules(outputs, rules, reporter)
     cache = FeatureCache(reporter=reporter) if use_cache else None
     try:
         result = scoring.score(
@@ -170,8 +175,9 @@ def score_folder(
         result,
         rules,
         model=model or outputs.resolve().name,
-        preset=preset,
         device=str(where),
+        task=task,
+        **about,
         seconds={"score": round(result.seconds, 2)},
         reporter=reporter,
     )
@@ -179,6 +185,36 @@ def score_folder(
         clips = sorted(p for p in outputs.iterdir() if p.suffix in (".mp4", ".webm"))[:SHOWN_CLIPS]
         publish(record, leaderboard, clips, [], reporter)
     return record
+
+
+def made_rules(outputs: Path, rules: Protocol, reporter: Reporter = SILENT) -> tuple[Protocol, str]:
+    """The protocol for what was made of a folder's clips, and the name of their task for the record.
+
+    Raises:
+        UserError: Too little was made for the protocol, or ``samples.json`` is damaged.
+    """
+    given = inputs.read_given(outputs)
+    fitted = given.fitted(rules)
+    if fitted is not rules:
+        reporter.note(
+            f"protocol   {fitted.name}: windows of {fitted.frames} frames instead of {rules.frames}, on both sides, so "
+            "that none holds what was given"
+        )
+    return fitted, given.task
+
+
+def facts_of_samples(outputs: Path) -> dict[str, Any]:
+    """``sampling`` and ``notes`` of a record, as far as the folder's ``samples.json`` tells them."""
+    card = workspace.read_json(outputs / "samples.json")
+    sample, config = card.get("sample"), card.get("config") or {}
+    known = {name: card[name] for name in ("checkpoint", "given", "made", "seconds") if name in card}
+    is_sampled = isinstance(sample, dict) and {"scheduler", "steps", "seed"} <= sample.keys()
+    return {"sampling": {**sample, **known} if is_sampled else None, "notes": imported_note(config.get("imported"))}
+
+
+def imported_note(imported: Mapping[str, Any] | None) -> str:
+    """Where imported weights come from, for a record; empty for those trained here."""
+    return f"weights imported from {imported['file']}, sha256 {imported['sha256']}" if imported else ""
 
 
 def publish(

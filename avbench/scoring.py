@@ -233,8 +233,8 @@ def score(
     if protocol.equal_n:
         shorter = min(len(generated.window_ids), len(real.window_ids))
         generated, real = generated.take(np.arange(shorter)), real.take(np.arange(shorter))
-    prompts = inputs.prompts(outputs, generated.items, prompts_table)
-    scores = [_score(name, generated, real, scorer, prompts) for name in protocol.metrics]
+    prompts, given = inputs.prompts(outputs, generated.items, prompts_table), inputs.read_given(outputs)
+    scores = [_score(name, generated, real, scorer, prompts, given.refusal(name)) for name in protocol.metrics]
     if reconstructions is not None:
         decoded, _ = scorer.generated(reconstructions, "reconstructions")
         scores = [_with_codec_floor(item, decoded, real, scorer) for item in scores]
@@ -262,9 +262,13 @@ def score(
     )
 
 
-def _score(name: str, generated: Side, real: Side, scorer: Scorer, prompts: Mapping[str, str]) -> Score:
-    """One metric of the protocol, or the reason why it is absent."""
+def _score(
+    name: str, generated: Side, real: Side, scorer: Scorer, prompts: Mapping[str, str], refusal: str = ""
+) -> Score:
+    """One metric of the protocol, or the reason why it is absent; ``refusal`` is one that is known before."""
     module, protocol = registry.module("metric", name), scorer.protocol
+    if refusal:
+        return Score(name, None, protocol.n, 0, reason=refusal)
     if module.FEATURE in scorer.missing:
         return Score(name, None, protocol.n, 0, reason=scorer.missing[module.FEATURE])
     if module.KIND == "distance":

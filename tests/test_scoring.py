@@ -150,7 +150,7 @@ def test_a_long_file_gives_tiles_or_its_first_window(tmp_path: Path) -> None:
     assert [w.window_id for w in FileItem(path).windows(first)] == ["long@0"]
 
 
-def test_tensors_at_another_rate_are_refused_and_files_are_resampled(tmp_path: Path) -> None:
+def test_tensors_at_another_frame_rate_are_refused_and_files_are_resampled(tmp_path: Path) -> None:
     slow = RULES.model_copy(update={"fps": 8, "frames": 8})
     with pytest.raises(MediaError, match=r"write these clips as .mp4"):
         list(FileItem(write_npz(tmp_path / "a.npz", 1)).windows(slow))

@@ -17,6 +17,7 @@ from avbench.inputs.card import Card, read_card
 from avbench.inputs.datasets import DatasetItem, dataset_items
 from avbench.inputs.files import AUDIO_SUFFIXES, VIDEO_SUFFIXES, FileItem
 from avbench.inputs.frames import FramesItem
+from avbench.inputs.given import Given, GivenItem, read_given
 from avbench.inputs.prompt_tables import find_prompt, prompt_beside, prompt_table, tables
 from avbench.inputs.scan import RefusedItem, Scan, scan
 from avbench.inputs.shards import ShardItem
@@ -30,6 +31,8 @@ __all__ = [
     "DatasetItem",
     "FileItem",
     "FramesItem",
+    "Given",
+    "GivenItem",
     "Item",
     "RefusedItem",
     "ShardItem",
@@ -37,6 +40,7 @@ __all__ = [
     "outputs",
     "prompts",
     "read_card",
+    "read_given",
     "reference",
     "same_content",
 ]
@@ -63,6 +67,8 @@ class Item(Interface):
 def outputs(folder: Path, protocol: Protocol) -> tuple[list[Item], dict[str, str]]:
     """The clips to score, and what looks like a clip and is none, with the reason.
 
+    Of clips of which a part was given, windows are cut from what was made (`avbench.inputs.given`).
+
     Args:
         folder: A folder of clips in any layout of docs/inputs.md, or a finished dataset, of which every split counts.
         protocol: What it needs of a clip decides what counts as one.
@@ -79,7 +85,9 @@ def outputs(folder: Path, protocol: Protocol) -> tuple[list[Item], dict[str, str
             f"{folder}: holds {_what(items)}; a score needs at least {protocol.min_n} clips (docs/inputs.md)"
             f"{_hint(found)}"
         )
-    return items, {item.item_id: item.reason for item in found.items if isinstance(item, RefusedItem)}
+    given = read_given(folder)
+    refused = {item.item_id: item.reason for item in found.items if isinstance(item, RefusedItem)}
+    return [given.item(item) for item in items], refused
 
 
 def reference(where: Path, protocol: Protocol) -> tuple[list[Item], dict[str, str]]:

@@ -70,7 +70,12 @@ class Conditions:
                 f"{self._where}: task {self._task} cannot be given a clip: {error}; mend it or take it away"
             ) from error
         signals = window.signals
-        source = {"clip": item.item_id, "window": window.window_id, "start_s": round(window.start_s, 6)}
+        source = {
+            "clip": item.item_id,
+            "window": window.window_id,
+            "start_s": round(window.start_s, 6),
+            "recording": window.cluster,
+        }
         return GivenClip(
             signals.video if self._task != "a2v" else None, signals.audio if self._task != "v2a" else None, source
         )

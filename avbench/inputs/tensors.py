@@ -63,7 +63,9 @@ class ArrayPicture(Picture):
     def read(self, look: Look, fps: float | None, start: int = 0, n_frames: int | None = None) -> NDArray[np.uint8]:
         """Frames as they are, brought to size; `cut` counts them."""
         if fps is not None and abs(fps - self._fps) > 1e-6 * fps:
-            raise MediaError(_other_rate(f"{self._fps:g} fps", f"{fps:g} fps"))
+            raise MediaError(
+                f"{self._fps:g} fps, the protocol takes {fps:g} fps; write these clips as .mp4, which is resampled"
+            )
         stop = None if n_frames is None else start + n_frames
         return self._fit(look, self._video[start:stop])
 
@@ -99,16 +101,19 @@ class ArraySound(Sound):
         return float(self._audio.shape[1] / self._rate)
 
     def read(self, ear: Ear, start_s: float, n_samples: int | None) -> NDArray[np.float32]:
-        """Samples as they are, brought to one channel."""
-        if ear.sample_rate_hz != self._rate:
-            raise MediaError(_other_rate(f"{self._rate} Hz", f"{ear.sample_rate_hz} Hz"))
-        first = round(start_s * self._rate)
-        have = self._audio.shape[1] - first
-        if n_samples is not None and have < n_samples:
-            raise MediaError(f"its sound ends after {self._audio.shape[1]} samples, {first + n_samples} are needed")
-        part = self._audio[:, first : None if n_samples is None else first + n_samples]
-        scale = np.float32(32768) if part.dtype == np.int16 else np.float32(1)
-        channels = part[:1] if ear.channel == "first" else part
+        """Samples brought to one channel and to the rate, as they are where they have it."""
+        rate = ear.sample_rate_hz
+        first, have = round(start_s * rate), round(self._audio.shape[1] * rate / self._rate)
+        if n_samples is not None and have - first < n_samples:
+            raise MediaError(f"its sound ends after {have} samples, {first + n_samples} are needed")
+        wanted = slice(first, None if n_samples is None else first + n_samples)
+        channels = self._audio[:1] if ear.channel == "first" else self._audio
+        if rate == self._rate:
+            return self._mono(channels[:, wanted])
+        return media.resample(self._mono(channels), self._rate, rate)[:, wanted]
+
+    def _mono(self, channels: NDArray[Any]) -> NDArray[np.float32]:
+        scale = np.float32(32768) if channels.dtype == np.int16 else np.float32(1)
         return (channels.astype(np.float32) / scale).mean(axis=0, keepdims=True)
 
 
@@ -237,7 +242,3 @@ def npy_shape(path: Path) -> tuple[int, ...]:
         return tuple(np.lib.format.open_memmap(path, mode="r").shape)
     except (OSError, ValueError, EOFError):
         return ()
-
-
-def _other_rate(have: str, want: str) -> str:
-    return f"{have}, the protocol takes {want}; write these clips as .mp4, which is resampled"

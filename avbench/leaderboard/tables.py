@@ -125,7 +125,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Runs that may be compared: one track, one reference by digest, one protocol by digest.
+    """Runs that may be compared: one track, one reference by digest, one protocol by digest, the same clips given.
 
     Attributes:
         track: Track id.
@@ -160,10 +160,11 @@ class Table:
 def tables(records: Iterable[ResultRecord]) -> list[Table]:
     """Group records into tables, sorted by track, measured before literature."""
 
-    def key(record: ResultRecord) -> tuple[str, str, str, str, str]:
+    def key(record: ResultRecord) -> tuple[str, ...]:
         reference = record.dataset
         is_literature = str(int(record.status == "literature"))
-        return track_of(record), is_literature, reference.split, reference.sha256, record.protocol.sha256
+        given = ":".join(map(str, _given(record)))
+        return track_of(record), is_literature, reference.split, reference.sha256, record.protocol.sha256, given
 
     groups = [(k, list(group)) for k, group in itertools.groupby(sorted(records, key=key), key)]
     return [_table(k[0], f"table-{i}", group) for i, (k, group) in enumerate(groups, 1)]
@@ -186,11 +187,14 @@ def _table(track: str, anchor: str, records: list[ResultRecord]) -> Table:
     rows = tuple(Row(r, tuple(cells[i] for cells in by_column)) for i, r in enumerate(records))
     first = records[0]
     named = " ".join(part for part in (first.dataset.name, first.dataset.version) if part)
+    *given, _ = _given(first) or ("",)
     found = [scores[key] for key in sorted(scores)]
     return Table(
         track=track,
         anchor=anchor,
-        title=f"{named} · {first.task}" + (" · from the literature" if first.status == "literature" else ""),
+        title=f"{named} · {first.task}"
+        + (f", given {' '.join(part for part in given if part)}" if given else "")
+        + (" · from the literature" if first.status == "literature" else ""),
         rows=rows,
         columns=tuple(columns),
         notes=tuple(notes),
@@ -199,6 +203,14 @@ def _table(track: str, anchor: str, records: list[ResultRecord]) -> Table:
         ordered_by=metric(main).label if main else "",
         unranked=unranked,
     )
+
+
+def _given(record: ResultRecord) -> tuple[str, ...]:
+    """Name, version, split and sha256 of the clips of which a part was given; nothing for samples made whole."""
+    found = (record.sampling.model_extra or {}).get("given") if record.sampling else None
+    if record.task == "joint" or not isinstance(found, dict):
+        return ()
+    return tuple(str(found.get(name) or "") for name in ("name", "version", "split", "sha256"))
 
 
 def _why_unranked(records: Sequence[ResultRecord]) -> str:

@@ -130,7 +130,7 @@ FLOAT = VIDEO.astype(np.float32)
         ({"audio": sounds(1).T}, {}, r"its audio is \(25600, 1\), must be \(channels, samples\)"),
         ({"audio": sounds(1).astype(np.int32)}, {}, "its audio is int32"),
         ({"fps": 8.0}, {}, "8 fps, the protocol takes 10 fps; write these clips as .mp4, which is resampled"),
-        ({"sample_rate_hz": 44100}, {}, "44100 Hz, the protocol takes 16000 Hz"),
+        ({"sample_rate_hz": 44100}, {}, "its sound ends after 9288 samples, 25600 are needed"),
         ({"fps": 0}, {}, "nothing states its frame rate; save 'fps' with it or put it into samples.json"),
         ({"video": VIDEO[:8]}, {}, r"shorter than one window of 1.6 s \(8 frames at 10 fps"),
         ({"audio": sounds(1)[:, :20_000]}, {}, "its sound ends after 20000 samples, 25600 are needed"),
@@ -202,3 +202,21 @@ def test_what_the_folder_says_is_part_of_the_content(tmp_path: Path) -> None:
     before = outputs(tmp_path, BOTH)[0][0].content_sha256()
     card(tmp_path, fps=20)
     assert outputs(tmp_path, BOTH)[0][0].content_sha256() != before
+
+
+@pytest.mark.parametrize("rate_hz", [44100, 48000, 8000])
+def test_sound_is_brought_to_the_protocols_rate_as_that_of_a_film_is(tmp_path: Path, rate_hz: int) -> None:
+    from tests.clips import write_npz
+
+    seconds = np.arange(round(1.6 * RATE)) / RATE
+    tone = (0.5 * np.sin(2 * np.pi * 440 * seconds)).astype(np.float32)[None]
+    np.savez(tmp_path / "a.npz", video=pictures(1), audio=tone, **RATES)
+    write_npz(tmp_path / "b.npz", 2)
+    rules = BOTH.model_copy(update={"sample_rate_hz": rate_hz})
+    (window, _) = all_windows(tmp_path, rules)
+    heard = window.signals.audio
+    assert heard.shape == (1, round(1.6 * rate_hz))
+    assert heard.dtype == np.float32
+    wanted = 0.5 * np.sin(2 * np.pi * 440 * np.arange(heard.shape[1]) / rate_hz)
+    inner = slice(rate_hz // 100, -rate_hz // 100)
+    assert np.abs(heard[0, inner] - wanted[inner]).max() < 0.005, "pitch, level and time are kept"
