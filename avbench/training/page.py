@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def write(run: Path, rows: Sequence[dict[str, float]], recipe: dict[str, Any]) -
             curves=curves.NAME if drawn else "",
             facts=throughput(rows, recipe["batch_size"]),
             sheets=_sheets(run, len(rows)),
-            recipe=_whole_recipe(run) or recipe,
+            recipe={name: in_words(value) for name, value in _fields(_whole_recipe(run) or recipe).items()},
         )
     )
     workspace.write_text(run / NAME, text)
@@ -68,11 +68,28 @@ def _sheets(run: Path, steps: int) -> list[dict[str, Any]]:
 
 
 def _whole_recipe(run: Path) -> dict[str, Any]:
-    """The recipe saved beside the run, one line per field, or nothing where a library user saved none."""
+    """The recipe saved beside the run, or nothing where a library user saved none."""
     path = run / RECIPE_NAME
-    if not path.is_file():
-        return {}
+    return dict(workspace.read_json(path)) if path.is_file() else {}
+
+
+def _fields(recipe: Mapping[str, Any], of: str = "") -> dict[str, Any]:
+    """Every field with its full name, tables of tables included."""
     flat: dict[str, Any] = {}
-    for name, value in workspace.read_json(path).items():
-        flat |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+    for name, value in recipe.items():
+        flat |= _fields(value, f"{of}{name}.") if isinstance(value, dict) and value else {f"{of}{name}": value}
     return flat
+
+
+def in_words(value: Any) -> str:
+    """A setting as somebody would write it who does not know Python."""
+    if value is None or value in ("", [], {}):
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {in_words(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        pairs = [" to ".join(map(in_words, each)) if isinstance(each, list) else in_words(each) for each in value]
+        return ("; " if isinstance(value[0], dict) else ", ").join(pairs)
+    return str(value)

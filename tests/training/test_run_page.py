@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,3 +138,35 @@ def test_throughput_is_the_median_step_and_the_share_of_waiting() -> None:
     assert facts["clips per second"].startswith("16 ")
     assert facts["share spent waiting for data"] == "11.4%"
     assert page.throughput([], 8) == {"steps": "0"}
+
+
+def test_settings_stand_in_plain_words(tmp_path: Path) -> None:
+    recipe = {
+        "hours": None,
+        "train": {
+            "bf16": True,
+            "keep_every": None,
+            "flip": 0.0,
+            "track": ["tensorboard", "wandb"],
+            "learning_rate": 2e-3,
+        },
+        "sample": {"enlarge": None, "condition": {"task": "inpaint", "keep": [[0.0, 0.4], [1.2, 1.6]]}},
+        "literature": [{"metric": "FVD", "value": 117.2}, {"metric": "KVD", "value": 5.78}],
+    }
+    write_json(tmp_path / "recipe.json", recipe)
+    page.write(tmp_path, [], toy.recipe(12).model_dump(mode="json"))
+    written = (tmp_path / "run.html").read_text().replace("</", " </")  # a space between a name and its value
+    shown = " ".join(Tags(written).text.split())
+    for words in (
+        "hours not set",
+        "train.bf16 yes",
+        "train.keep_every not set",
+        "train.flip 0.0",
+        "train.track tensorboard, wandb",
+        "train.learning_rate 0.002",
+        "sample.condition.task inpaint",
+        "sample.condition.keep 0.0 to 0.4, 1.2 to 1.6",
+        "metric FVD, value 117.2; metric KVD, value 5.78",
+    ):
+        assert words in shown
+    assert not re.search(r"None|True|False|[\[\]{}]", shown.partition(" Recipe ")[2])
