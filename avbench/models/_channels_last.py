@@ -163,9 +163,12 @@ class _GroupNorm(torch.autograd.Function):
         blocks, means, rstds = [], [], []
         for part, w, b in zip(x.split(rows), weight.split(rows), bias.split(rows), strict=True):
             tiles = part.split(run, 1)
-            mean = _group_mean(_total(tile.to(wide).sum(1) for tile in tiles) / tokens, groups).unsqueeze(1)
-            variance = _total((tile - mean).square().sum(1) for tile in tiles) / tokens
-            rstd = (_group_mean(variance, groups) + eps).rsqrt().unsqueeze(1)
+            fused = rows == 1 and x.device.type == "cpu" and not torch.compiler.is_compiling()
+            mean, variance = (_fused_moments if fused else _moments)(tiles, tokens, wide)
+            # of a group from those of its channels
+            offset = mean - _group_mean(mean, groups)
+            mean = (mean - offset).unsqueeze(1)
+            rstd = (_group_mean(variance + offset.square(), groups) + eps).rsqrt().unsqueeze(1)
             done = (_affine(tile - mean, rstd * w.unsqueeze(1), b.unsqueeze(1), silu) for tile in tiles)
             blocks.append(_joined(done, like=part, run=run))
             means.append(mean)
@@ -208,6 +211,28 @@ def _group_norm_backward(parts: Sequence[Tensor], groups: int, silu: bool, run: 
         for tile, g in zip(x.split(run, 1), inner, strict=True)
     )
     return _joined(moved, like=x, run=run), grad_weight, grad_bias
+
+
+def _moments(tiles: Sequence[Tensor], tokens: int, wide: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Mean and variance (B, C) over ``tokens`` tokens, given in runs (B, N, C)."""
+    mean = _total(tile.to(wide).sum(1) for tile in tiles) / tokens
+    centre = mean.unsqueeze(1)
+    return mean, _total((tile - centre).square().sum(1) for tile in tiles) / tokens
+
+
+def _fused_moments(tiles: Sequence[Tensor], tokens: int, wide: torch.dtype) -> tuple[Tensor, Tensor]:
+    """`_moments` of one sample, a call per run: a fifth of the time where a run is long.
+
+    The runs are put together by Chan, Golub and LeVeque (1983): no sum is so long that float32 loses digits.
+    """
+    # only running statistics of the wide type keep bfloat16 from rounding what is returned
+    running = torch.zeros(2, tiles[0].shape[-1], dtype=wide)
+    images = (tile.unsqueeze(1).permute(0, 3, 1, 2) for tile in tiles)
+    found = [torch.batch_norm_update_stats(image, running[0], running[1], 0.0) for image in images]
+    means, variances = (torch.stack(each) for each in zip(*found, strict=True))
+    shares = torch.tensor([tile.shape[1] / tokens for tile in tiles], dtype=wide).unsqueeze(1)
+    mean = (shares * means).sum(0, keepdim=True)
+    return mean, (shares * (variances + (means - mean).square())).sum(0, keepdim=True)
 
 
 def _tile(x: Tensor) -> tuple[int, int]:
