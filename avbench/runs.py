@@ -25,7 +25,7 @@ from avbench.inputs.prompt_lists import read_prompts
 from avbench.leaderboard.records import ResultRecord
 from avbench.progress import SILENT, Reporter
 from avbench.recipe_baseline import BaselineRecipe, SampleRecipe, TrainRecipe
-from avbench.scored import SHOWN_CLIPS, pick_device, publish, write_record
+from avbench.scored import SHOWN_CLIPS, imported_note, made_rules, pick_device, publish, write_record
 from avbench.training import checkpoint
 from avbench.training.log import edge_losses, read_log
 from avbench.training.page import NAME as PAGE_NAME
@@ -120,6 +120,7 @@ class Run:
             self.reporter.note(f"train      nothing: {self.recipe.baseline} takes the models of others as they are")
             return
         if imported := self.imported():
+            self._dataset()  # what it is scored against: better missed now than after hours of sampling
             self.reporter.note(f"train      left out: the weights were imported from {imported['file']}")
             return
         dataset, begun = self._dataset(), time.monotonic()
@@ -196,10 +197,11 @@ class Run:
 
     def score(self, workers: int | None) -> ResultRecord:
         """Score the samples against the dataset; write the result and its page into the run's folder."""
-        protocol = protocols.load(self.recipe.protocol)
+        samples = _base.samples_folder(self.folder, self.recipe)
+        protocol, task = made_rules(samples, protocols.load(self.recipe.protocol), self.reporter)
         with FeatureCache(reporter=self.reporter) as cache:
             result = scoring.score(
-                _base.samples_folder(self.folder, self.recipe),
+                samples,
                 self._dataset(),
                 protocol,
                 workers=workers or parallel.default_workers(),
@@ -221,6 +223,7 @@ class Run:
             model=self.recipe.baseline,
             preset=self.recipe.preset,
             baseline=self.recipe.baseline,
+            task=task,
             training=training,
             sampling=sampling,
             recipe=self.recipe.model_dump(mode="json"),
@@ -251,12 +254,13 @@ class Run:
     def _sampling(self, card: Mapping[str, Any]) -> dict[str, Any]:
         """What the record says of sampling: where others' models made the clips, what is known of it."""
         how = card["sample"] if self._is_untrained else self.recipe.sample.model_dump(mode="json")
-        return {**how, "seconds": card["seconds"]}
+        known = {name: card[name] for name in ("given", "made") if name in card}
+        return {**how, **known, "seconds": card["seconds"]}
 
     def _notes(self, card: Mapping[str, Any]) -> str:
         """What else a reader of the record should know: whose weights made the clips, and on what terms."""
         if imported := self.imported():
-            return f"weights imported from {imported['file']}, sha256 {imported['sha256']}"
+            return imported_note(imported)
         return "; ".join(str(Licence(**each)) for each in card.get("licences", ()))
 
     def publish(self, record: ResultRecord, leaderboard: Path) -> None:

@@ -24,7 +24,7 @@ from avbench.diffusion.sampling import SolverOptions
 from avbench.diffusion.solvers import timesteps
 from avbench.errors import UserError
 from avbench.progress import SILENT, Reporter
-from avbench.recipe_baseline import BaselineRecipe, SampleRecipe
+from avbench.recipe_baseline import BaselineRecipe, ConditionRecipe, SampleRecipe
 from avbench.training import checkpoint
 from avbench.training.loader import WindowSpec
 from avbench.workspace import publish, read_json, write_json
@@ -156,6 +156,7 @@ def solver_options(sample: SampleRecipe) -> SolverOptions:
     )
 
 
+_SLACK_S = 1e-6
 CARD_EVERY = 32
 """Clips between two writings of ``samples.json`` while they carry sources."""
 
@@ -211,6 +212,18 @@ def write_samples(
     return len(missing), recipe.sample.n - len(missing)
 
 
+def made_times(condition: ConditionRecipe, clip_s: float) -> dict[str, list[list[float]]]:
+    """What is made of each clip of ``clip_s`` seconds: per modality its [start, end), nothing where all is given."""
+    if condition.task in ("v2a", "a2v"):
+        return {"video" if condition.task == "v2a" else "audio": []}
+    made, at_s = [], 0.0
+    for start_s, end_s in [*sorted(condition.keep), (clip_s, clip_s)]:
+        if start_s > at_s + _SLACK_S:
+            made.append([round(at_s, 6), round(start_s, 6)])
+        at_s = max(at_s, end_s)
+    return {"video": made, "audio": made}
+
+
 def clip_name(number: int) -> str:
     """File stem of sample ``number``."""
     return f"sample-{number:05d}"
@@ -257,6 +270,9 @@ def _samples_card(run: Path, recipe: BaselineRecipe, conditions: Conditions | No
     }
     if conditions is not None:
         card["given"] = conditions.about
+    if sample.condition is not None:
+        window = given_window(run, recipe)
+        card["made"] = made_times(sample.condition, sample.seconds or window.frames / window.fps)
     path = folder / "samples.json"
     before = read_json(path) if path.exists() else {}
     if {name: value for name, value in before.items() if name not in ("seconds", "sources")} == card:
