@@ -13,6 +13,7 @@ from pydantic import Field, FiniteFloat, PositiveFloat, PositiveInt, model_valid
 from avbench.errors import UserError
 from avbench.recipe import Strict
 from avbench.recipe_avdit import NoiseLevelRecipe, Times
+from avbench.recipe_external import ExternalRecipe
 from avbench.recipe_two_step import TwoStepRecipe
 
 _NOT_DEFINING = {"steps", "activation_checkpointing", "checkpoint_every", "keep_last", "keep_every"} | {
@@ -242,6 +243,7 @@ class BaselineRecipe(Strict):
         train: Training; None where the baseline trains nothing.
         sample: Sampling; a baseline that trains nothing reads ``n`` and ``seed`` alone.
         two_step: The two models of the baseline ``two-step``.
+        external: The system of the baseline ``external``.
     """
 
     description: str = ""
@@ -259,11 +261,17 @@ class BaselineRecipe(Strict):
     train: TrainRecipe | None = None
     sample: SampleRecipe
     two_step: TwoStepRecipe | None = None
+    external: ExternalRecipe | None = None
 
     @property
     def size(self) -> str:
         """Name of the network's size in its model file."""
         return self.network or self.preset
+
+    @property
+    def shown_as(self) -> tuple[str, str]:
+        """Model and preset as tables show them; somebody else's model is called ``external:NAME``."""
+        return (f"external:{self.preset}", "") if self.external else (self.baseline, self.preset)
 
     @property
     def training(self) -> TrainRecipe:

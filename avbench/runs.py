@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from avbench import parallel, protocol as protocols, recipe as recipes, registry, scoring, workspace
+from avbench import given_clips, parallel, protocol as protocols, recipe as recipes, registry, scoring, workspace
 from avbench.baselines import _base
 from avbench.baselines._untrained import Licence, Prompts, is_untrained
 from avbench.cache import FeatureCache
@@ -77,6 +77,7 @@ class Run:
             UserError: Unknown baseline, preset, recipe key, list of prompts or device; ``out`` holds a run of another
                 baseline; an option that this baseline does not take.
         """
+        baseline, preset = _named(baseline, preset)
         module = registry.module("baseline", baseline)
         made = out / "recipe.json" if out and preset is None else None
         if made is not None and made.is_file():
@@ -117,6 +118,7 @@ class Run:
     def train(self) -> None:
         """Train, or go on training; of several processes that a launcher started, the first writes and reports."""
         if self._is_untrained:
+            self._dataset()
             self.reporter.note(f"train      nothing: {self.recipe.baseline} takes the models of others as they are")
             return
         if imported := self.imported():
@@ -155,8 +157,11 @@ class Run:
         self.reporter.note(f"sample     {made} clips{before} ({time.monotonic() - begun:.1f} s), {folder}")
         return folder
 
-    def plan(self) -> list[str]:
+    def plan(self, dataset: str | None = None) -> list[str]:
         """What `sample` would run, download and ask, line by line; nothing of it is done.
+
+        Args:
+            dataset: What the samples are to be compared with; None takes the recipe's.
 
         Raises:
             UserError: The baseline is trained here, and so has nothing of others to show.
@@ -166,13 +171,18 @@ class Run:
         lines: list[str] = self._module().plan(
             self.folder, self.recipe, prompts=self._prompts(), accept_licence=self.accept_licence
         )
-        return lines
+        try:
+            return [*lines, f"reference  {find_dataset(dataset or self.recipe.dataset)}"]
+        except UserError as error:
+            return [*lines, f"missing    the clips to compare with: {error}"]
 
     @property
     def _is_untrained(self) -> bool:
         return is_untrained(self._module())
 
     def _module(self) -> ModuleType:
+        if given_clips.is_given(self.recipe):
+            return given_clips
         return registry.module("baseline", self.recipe.baseline)
 
     def _prompts(self) -> Prompts | None:
@@ -220,8 +230,8 @@ class Run:
             protocol,
             device=str(self.device),
             reporter=self.reporter,
-            model=self.recipe.baseline,
-            preset=self.recipe.preset,
+            model=self.recipe.shown_as[0],
+            preset=self.recipe.shown_as[1],
             baseline=self.recipe.baseline,
             task=task,
             training=training,
@@ -261,7 +271,8 @@ class Run:
         """What else a reader of the record should know: whose weights made the clips, and on what terms."""
         if imported := self.imported():
             return imported_note(imported)
-        return "; ".join(str(Licence(**each)) for each in card.get("licences", ()))
+        notes = [card["notes"]] if card.get("notes") else []
+        return "; ".join([*notes, *(str(Licence(**each)) for each in card.get("licences", ()))])
 
     def publish(self, record: ResultRecord, leaderboard: Path) -> None:
         """Add the record to a leaderboard folder with a few clips and the loss curve, and rebuild its page."""
@@ -296,12 +307,28 @@ def _with_prompts(recipe: BaselineRecipe, prompts: str | None, untrained: Mappin
     return recipe
 
 
+def _named(baseline: str, preset: str | None) -> tuple[str, str | None]:
+    """Baseline and preset of ``BASELINE:PRESET``, as in ``external:ovi``.
+
+    Raises:
+        UserError: A preset was given beside it.
+    """
+    name, colon, named = baseline.partition(":")
+    if not colon:
+        return baseline, preset
+    if preset is not None or not named:
+        raise UserError(f"{baseline}: write the recipe's name once, as {name}:NAME, and leave out --preset")
+    return name, named
+
+
 def load_recipe(baseline: str, preset: str) -> BaselineRecipe:
-    """The recipe of a baseline's preset, or the user's own file.
+    """The recipe of a baseline's preset, the user's own file, or that of a folder of clips.
 
     Raises:
         UserError: No such preset (the nearest names are offered), or what `avbench.recipe.load` raises.
     """
+    if baseline == "external" and given_clips.is_path(preset):
+        return given_clips.recipe_of(preset)
     if preset.endswith(".toml"):
         return recipes.load(recipes.find("baselines", preset), BaselineRecipe)
     shipped = [recipes.load(recipes.find("baselines", name), BaselineRecipe) for name in recipes.names("baselines")]
