@@ -1,0 +1,262 @@
+"""Joint latent diffusion from dataset to clips: what failed in its first public attempt cannot happen here.
+
+There noise was added to pixels before they were encoded, the loss compared noise of pixels with heads of latents,
+latents were not normalised, sound had the wrong rate, and decoding did not work.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avbench.baselines import _base, _latent_run, latent
+from avbench.diffusion.conditioning import GivenClip
+from avbench.diffusion.noise_schedule import linear_schedule
+from avbench.errors import UserError
+from avbench.progress import Bar
+from avbench.recipe_baseline import BaselineRecipe, SampleRecipe
+from avbench.schema import Batch
+from avbench.training import checkpoint
+from avbench.training.latents import LatentLoader
+from avbench.training.randomness import step_generator
+from tests.training import folding
+
+CPU = torch.device("cpu")
+
+
+def recipe(network: str = "tiny", train: dict[str, object] | None = None, **sample: object) -> BaselineRecipe:
+    return BaselineRecipe.model_validate(
+        {
+            "baseline": "latent",
+            "preset": "toy",
+            "network": network,
+            "protocol": "demo-v1",
+            "codec": {"video": "folded", "audio": "low-tones", "frames": 9, "size": 16, "stride": 4},
+            "train": {"steps": 2, "batch_size": 2, "checkpoint_every": 1, **(train or {})},
+            "sample": {
+                "n": 3, "steps": 2, "batch_size": 2, "video_threshold": "none", "audio_threshold": "none", **sample,
+            },
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _codecs(monkeypatch: pytest.MonkeyPatch) -> None:
+    folding.install(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A dataset, and a run of two steps on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        folding.install(patch)
+        folder = tmp_path_factory.mktemp("latent")
+        latent.train(folding.write_set(folder / "data"), recipe(), folder / "run", device=CPU)
+        yield folder
+
+
+class Oracle(torch.nn.Module):
+    """The best denoiser of a dataset that holds one clip: it knows the clip, so it knows the noise."""
+
+    def __init__(self, video: torch.Tensor, audio: torch.Tensor) -> None:
+        super().__init__()
+        self.video, self.audio = video, audio
+        self.anchor = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(
+        self, video: torch.Tensor, audio: torch.Tensor, timesteps: torch.Tensor, **_: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        kept = linear_schedule().alphas_cumprod[timesteps]
+        noises = []
+        for noisy, clean in ((video, self.video), (audio, self.audio)):
+            level = kept.view(-1, *[1] * (noisy.ndim - 1))
+            noises.append((noisy - level.sqrt() * clean) / (1 - level).sqrt())
+        return noises[0], noises[1]
+
+
+def latents(place: Path) -> LatentLoader:
+    pair = folding.pair()
+    return _latent_run.encoded(place / "data", recipe(), pair)
+
+
+def test_noise_is_added_to_normalised_latents_and_the_target_has_their_shape(place: Path) -> None:
+    loader = latents(place)
+    video, audio, name = loader.raw(4)
+    clean = loader.statistics.normalise(torch.from_numpy(video)[None], torch.from_numpy(audio)[None])
+    oracle = Oracle(clean[0], clean[1].transpose(1, 2))
+    batch = Batch(*(part.repeat(6, *[1] * (part.ndim - 1)) for part in clean), (name,) * 6)
+    loss = latent.step_loss(oracle, batch, step_generator(0, 0, 0, 6))
+    # knowing the clean normalised latents is knowing the noise: true for no other place where noise might be added
+    assert loss.video.max() < 1e-4
+    assert loss.audio.max() < 1e-4
+    wrong = Oracle(clean[0] + 1, clean[1].transpose(1, 2))
+    assert latent.step_loss(wrong, batch, step_generator(0, 0, 0, 6)).video.max() > 1
+
+
+def test_sampling_with_a_perfect_denoiser_gives_the_clip_back(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = latents(place)
+    video, audio, _ = loader.raw(4)
+    clean = loader.statistics.normalise(torch.from_numpy(video)[None], torch.from_numpy(audio)[None])
+    assert clean[0].abs().max() > 1.5  # latents have no range: a sampler that clamps them would not come back
+    monkeypatch.setattr(latent, "load", lambda found: Oracle(clean[0], clean[1].transpose(1, 2)))
+    (clip,) = latent.sample(place / "run", recipe(steps=20), [7], device=CPU, bar=Bar())
+    pictures, sound = folding.pair().decode(torch.from_numpy(video)[None], torch.from_numpy(audio)[None])
+    assert np.abs(clip.video.astype(int) - _latent_run.grey_levels(pictures)[0].astype(int)).max() <= 1
+    assert np.abs(clip.audio - sound[0].numpy()).max() < 1e-3
+    assert clip.audio.shape == (1, 14400)
+
+
+@pytest.mark.parametrize("network", ["tiny", "tiny-transformer"])
+def test_clips_have_the_frames_and_samples_of_the_window(place: Path, tmp_path: Path, network: str) -> None:
+    run = place / "run"
+    if network != "tiny":
+        run = tmp_path / "run"
+        latent.train(place / "data", recipe(network), run, device=CPU)
+    (clip,) = latent.sample(run, recipe(network), [0], device=CPU, bar=Bar())
+    assert clip.video.shape == (9, 16, 16, 3)
+    assert clip.video.dtype == np.uint8
+    assert (clip.audio.shape, clip.audio.dtype) == ((1, 14400), np.float32)
+    assert (clip.fps, clip.sample_rate_hz) == (10.0, 16000)
+
+
+def test_a_sample_does_not_depend_on_the_batch_it_is_made_in(place: Path) -> None:
+    whole = list(latent.sample(place / "run", recipe(), [0, 1, 2], device=CPU, bar=Bar()))
+    (alone,) = latent.sample(place / "run", recipe(batch_size=1), [2], device=CPU, bar=Bar())
+    # float32 kernels of another batch size may move a grey level
+    assert np.abs(whole[2].video.astype(int) - alone.video.astype(int)).max() <= 1
+    assert np.abs(whole[2].audio - alone.audio).max() < 1e-3
+    assert not np.array_equal(whole[0].video, whole[1].video)
+
+
+def test_a_run_is_sampled_without_its_dataset(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "run", tmp_path / "run")
+    found = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    assert found is not None
+    assert found.config["latents"]["codecs"]["video"]["name"] == "folded"
+    assert len(found.config["latents"]["statistics"]["audio_std"]) == 32
+    assert found.config["timesteps"] == 1000
+    assert _base.write_samples(tmp_path / "run", recipe(n=1), device=CPU) == (1, 0)
+
+
+def test_training_goes_on_with_the_latents_that_are_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = checkpoint.latest(place / "run" / "checkpoints")
+    assert before is not None
+    monkeypatch.setattr(folding.FoldedPictures, "_encode", lambda self, clip: pytest.fail("was encoded again"))
+    result = latent.train(place / "data", recipe(), place / "run", device=CPU)
+    assert result.steps == before.step == 2
+
+
+def test_another_codec_in_its_place_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folding.install(monkeypatch, scale=4.0)
+    with pytest.raises(UserError, match=r"was trained on latents of the video codec folded .* but folded now holds"):
+        list(latent.sample(place / "run", recipe(), [0], device=CPU, bar=Bar()))
+    with pytest.raises(UserError, match=r"another configuration .*latents"):
+        latent.train(place / "data", recipe(train={"steps": 3}), place / "run", device=CPU)
+
+
+@pytest.mark.parametrize(("name", "value"), [("flip", 0.5), ("audio_gain", 4.0)])
+def test_what_encoded_clips_cannot_give_is_refused(place: Path, tmp_path: Path, name: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"train.{name} = {value:g}: .* leave it out"):
+        latent.train(place / "data", recipe(train={name: value}), tmp_path / "run", device=CPU)
+
+
+def test_a_range_for_latents_is_refused(place: Path) -> None:
+    with pytest.raises(UserError, match=r"video_threshold = 'clip': .* set sample.video_threshold = 'none'"):
+        list(latent.sample(place / "run", recipe(video_threshold=None), [0], device=CPU, bar=Bar()))
+
+
+def test_a_recipe_without_codecs_is_refused_with_the_name_of_the_section(place: Path, tmp_path: Path) -> None:
+    bare = recipe().model_copy(update={"codec": None})
+    with pytest.raises(UserError, match=r"needs the section \[codec\]"):
+        latent.train(place / "data", bare, tmp_path / "run", device=CPU)
+
+
+def test_no_recipe_can_train_on_a_noise_schedule_of_a_few_steps() -> None:
+    # the public attempt trained with diffusion_steps 3, and sampled with another number than it trained with
+    assert not {name for name in SampleRecipe.model_fields if "diffusion" in name or "timesteps" in name}
+    with pytest.raises(ValueError, match="diffusion_steps"):
+        recipe(train={"diffusion_steps": 3})
+    with pytest.raises(UserError, match="has 1000 timesteps"):
+        _ = latent.solver_options(recipe(steps=1001).sample).solver(linear_schedule())
+
+
+def given(seed: int = 3) -> GivenClip:
+    draw = np.random.default_rng(seed)
+    tone = 0.3 * np.sin(2 * np.pi * 300 * np.arange(14400) / 16000)
+    return GivenClip(draw.integers(0, 256, (9, 16, 16, 3), np.uint8), tone[None].astype(np.float32), {"clip": "a"})
+
+
+@pytest.mark.parametrize(
+    ("task", "keep", "frames", "samples"),
+    [
+        ("v2a", None, slice(0, 9), slice(0, 0)),
+        ("a2v", None, slice(0, 0), slice(0, 14400)),
+        ("continue", "0-0.5", slice(0, 5), slice(0, 8000)),
+        ("inpaint", "0.7-0.9", slice(7, 9), slice(11200, 14400)),
+    ],
+)
+def test_what_is_given_is_in_the_clip_unchanged_and_the_rest_is_made(
+    place: Path, task: str, keep: str | None, frames: slice, samples: slice
+) -> None:
+    condition = {"task": task, "source": "x", **({"keep": keep} if keep else {})}
+    (clip,) = latent.sample(
+        place / "run", recipe(condition=condition), [0], device=CPU, bar=Bar(), given=lambda number: given()
+    )
+    (free,) = latent.sample(place / "run", recipe(), [0], device=CPU, bar=Bar())
+    clip_in = given()
+    assert clip_in.video is not None
+    assert clip_in.audio is not None
+    assert np.array_equal(clip.video[frames], clip_in.video[frames])
+    assert np.array_equal(clip.audio[:, samples], clip_in.audio[:, samples])
+    if task != "v2a":
+        assert not np.array_equal(clip.video, clip_in.video)
+    if task != "a2v":
+        assert not np.array_equal(clip.audio, clip_in.audio)
+    assert not np.array_equal(clip.audio, free.audio)
+    assert clip.source == {"clip": "a"}
+
+
+def test_the_latents_of_a_given_beginning_know_nothing_of_what_follows(place: Path) -> None:
+    other = given(seed=4)
+    assert other.video is not None
+    clip_in = given()
+    assert clip_in.video is not None
+    same_start = other._replace(video=np.concatenate([clip_in.video[:5], other.video[5:]]))
+    condition = {"task": "continue", "keep": "0-0.5", "source": "x"}
+    clips = {0: clip_in, 1: same_start}
+    how = {"device": CPU, "bar": Bar()}
+    (first,) = latent.sample(place / "run", recipe(condition=condition), [0], given=lambda _: clips[0], **how)  # type: ignore[arg-type]
+    (second,) = latent.sample(place / "run", recipe(condition=condition), [0], given=lambda _: clips[1], **how)  # type: ignore[arg-type]
+    assert np.array_equal(first.video, second.video)
+
+
+def test_a_time_inside_a_latent_frame_is_refused_with_the_nearest_ones(place: Path) -> None:
+    condition = {"task": "continue", "keep": "0-0.4", "source": "x"}
+    with pytest.raises(UserError, match=r"nearest times are 0\.3 s and 0\.5 s"):
+        list(
+            latent.sample(
+                place / "run", recipe(condition=condition), [0], device=CPU, bar=Bar(), given=lambda _: given()
+            )
+        )
+
+
+def test_reference_clips_go_through_the_codecs_and_back_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = {"split": "train", "n": 5, "device": CPU}
+    folder = latent.reconstructions(place / "run", recipe(), place / "data", **how)  # type: ignore[arg-type]
+    clips = sorted(folder.glob("*.npz"))
+    assert len(clips) == 5  # of six windows: two to a clip of 20 frames
+    with np.load(clips[0]) as clip:
+        loader = latents(place)
+        video, audio, name = loader.raw(0)
+        assert clips[0].stem == name.replace("@0", "-000000")
+        pictures, sound = folding.pair().decode(torch.from_numpy(video)[None], torch.from_numpy(audio)[None])
+        assert np.array_equal(clip["video"], _latent_run.grey_levels(pictures)[0])
+        assert np.array_equal(clip["audio"], sound[0].numpy())
+        assert (float(clip["fps"]), int(clip["sample_rate_hz"])) == (10.0, 16000)
+    monkeypatch.setattr(folding.FoldedPictures, "_encode", lambda self, clip: pytest.fail("was encoded again"))
+    assert latent.reconstructions(place / "run", recipe(), place / "data", **how) == folder  # type: ignore[arg-type]
