@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 
-from avbench import features, filters, recipe, registry, weights
+from avbench import codecs, features, filters, recipe, registry, weights
 from avbench.recipe_baseline import BaselineRecipe
 from avbench.weights import Weight
 
@@ -21,6 +21,9 @@ def rows(kind: str) -> list[tuple[str, str]]:
         return [(name, data.get("description", "")) for name, data in files.items()]
     if kind == "recipes":
         return [(name, baseline_recipe(name).description) for name in recipe.names("baselines")]
+    if kind == "codecs":
+        known = codecs.models("video") | codecs.models("audio")
+        return [(name, f"{model.repo}, {model.licence}") for name, model in known.items()]
     if kind == "weights":
         return [(w.name, describe(w)) for w in weights_named("all")]
     singular = kind.removesuffix("s")

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     features = "features"
     metrics = "metrics"
     baselines = "baselines"
+    codecs = "codecs"
     datasets = "datasets"
     recipes = "recipes"
     protocols = "protocols"

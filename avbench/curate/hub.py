@@ -11,7 +11,6 @@ The address of the hub is ``HF_ENDPOINT`` at the time of the call, so a mirror n
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from huggingface_hub import HfApi, constants, hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     DisabledRepoError,
     GatedRepoError,
@@ -33,6 +32,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import logging, tqdm
 
+from avbench import hub_weights
 from avbench.curate import source_table
 from avbench.curate._sites import seconds_to_wait
 from avbench.curate.manifest import LIST_NAME, LOCK_NAME, Card, HubOrigin, Lock, Route
@@ -225,7 +225,7 @@ def _matches(path: str, globs: Sequence[str]) -> bool:
 
 def address(endpoint: str | None) -> str:
     """Address of the hub: ``endpoint``, else ``HF_ENDPOINT``, else the public one."""
-    return (endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+    return endpoint.rstrip("/") if endpoint else hub_weights.endpoint()
 
 
 def _tqdm_into(bar: Bar) -> type[tqdm]:

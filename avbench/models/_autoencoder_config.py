@@ -85,8 +85,8 @@ class AutoencoderConfig(Strict):
     fps: PositiveFloat = 10.0
     video: VideoVAEConfig = VideoVAEConfig()
     audio: AudioVAEConfig = AudioVAEConfig()
-    video_kl: NonNegativeFloat = 1e-4
-    audio_kl: NonNegativeFloat = 1e-4
+    video_kl: NonNegativeFloat = 3e-4
+    audio_kl: NonNegativeFloat = 3e-4
 
     @property
     def samples(self) -> int:

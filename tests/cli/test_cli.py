@@ -103,7 +103,9 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, words: list[s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["filters", "features", "metrics", "baselines", "datasets", "protocols", "weights"])
+@pytest.mark.parametrize(
+    "kind", ["filters", "features", "metrics", "baselines", "codecs", "datasets", "protocols", "weights"]
+)
 def test_list_shows_one_line_each(kind: str) -> None:
     result = RUNNER.invoke(cli.app, ["list", kind])
     assert result.exit_code == 0, result.output
