@@ -52,7 +52,7 @@ class VideoStep(Step):
         negative_prompt: What a clip is guided away from.
         scheduler: Options of the pipeline's solver that are not as its files have them.
         dtype: Numbers of the networks.
-        vae_dtype: Numbers of the decoder, where they differ.
+        vae_dtype: Numbers of the decoder, where they differ and the pipeline converts between them (Wan does).
         tiling: Decode in overlapping tiles, to need less memory.
         offload: On a GPU: ``model`` keeps one network there at a time, ``sequential`` one layer, ``none`` all.
         download_gb: Size of what is downloaded, 10^9 bytes; None where nobody has stated it.
