@@ -102,7 +102,7 @@ def locate(step: VideoStep, scratch: Path, *, accept_licence: bool, reporter: Re
         folder = hub_weights.snapshot(hub_model(step), accept_licence=accept_licence, reporter=reporter)
     classes = check_files(folder)
     is_local = step.model == UNTRAINED or is_folder(step)
-    return Weights(folder, folder_digest(folder) if is_local else hub_weights.commit(folder), *classes)
+    return Weights(folder, folderfolder_digest(folder) if is_local else hub_weights.commit(folder), *classes)
 
 
 def _require_libraries(step: VideoStep) -> None:
@@ -145,6 +145,13 @@ def _is_known(library: str) -> bool:
     from diffusers import pipelines
 
     return library in _LIBRARIES or hasattr(pipelines, library)
+
+
+def _is_known(library: str) -> bool:
+    """Whether a part of a pipeline is of the libraries: a folder of diffusers' own pipelines counts by its name."""
+    from diffusers import pipelines
+
+    return library in _LIBRARIES or (library.isidentifier() and (Path(pipelines.__path__[0]) / library).is_dir())
 
 
 def _require_tokenizer(folder: Path) -> None:

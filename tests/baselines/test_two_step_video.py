@@ -156,6 +156,15 @@ def test_code_in_a_model_is_never_run(models: Path, tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+def test_a_part_from_a_pipeline_of_diffusers_itself_is_none_of_its_own(models: Path, tmp_path: Path) -> None:
+    own = copied(models / "cogvideox", tmp_path / "own")
+    changed_index(own, connectors=["ltx2", "LTX2TextConnectors"])
+    assert steps.check_files(own) == ("CogVideoXPipeline", "CogVideoXDDIMScheduler")
+    changed_index(own, connectors=["../../elsewhere", "Connectors"])
+    with pytest.raises(UserError, match="connectors .* is code of its own"):
+        steps.check_files(own)
+
+
 def test_pickled_weights_are_refused(models: Path, tmp_path: Path) -> None:
     own = copied(models / "cogvideox", tmp_path / "own")
     (own / "vae" / "diffusion_pytorch_model.safetensors").rename(own / "vae" / "diffusion_pytorch_model.bin")
