@@ -25,7 +25,7 @@ from avbench.inputs.prompt_lists import read_prompts
 from avbench.leaderboard.records import ResultRecord
 from avbench.progress import SILENT, Reporter
 from avbench.recipe_baseline import BaselineRecipe, SampleRecipe, TrainRecipe
-from avbench.scored import SHOWN_CLIPS, imported_note, made_rules, pick_device, publish, write_record
+from avbench.scored import SHOWN_CLIPS, codec_floor, imported_note, made_rules, pick_device, publish, write_record
 from avbench.training import checkpoint
 from avbench.training.log import edge_losses, read_log
 from avbench.training.page import NAME as PAGE_NAME
@@ -100,6 +100,9 @@ class Run:
         if sampling:
             sample = recipes.parse({**recipe.sample.model_dump(), **sampling}, SampleRecipe, "sample")
             recipe = recipe.model_copy(update={"sample": sample})
+        if accept_licence and recipe.codec is not None:
+            agreed = recipe.codec.model_copy(update={"accept_licence": True})
+            recipe = recipe.model_copy(update={"codec": agreed})
         protocols.load(recipe.protocol)
         folder = out or Path("runs") / f"{recipe.baseline}-{recipe.preset}"
         place = find_dataset(dataset) if dataset else None
@@ -214,6 +217,9 @@ class Run:
                 samples,
                 self._dataset(),
                 protocol,
+                reconstructions=codec_floor(
+                    self.folder, self.recipe, self._dataset(), protocol, self.device, self.reporter
+                ),
                 workers=workers or parallel.default_workers(),
                 device=str(self.device),
                 cache=cache,

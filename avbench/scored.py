@@ -19,12 +19,13 @@ from avbench import (
     protocol as protocols,
     provenance,
     recipe as recipes,
+    registry,
     scoring,
     statistics,
     workspace,
 )
 from avbench.cache import FeatureCache
-from avbench.dataset import find_dataset
+from avbench.dataset import find_dataset, is_dataset
 from avbench.errors import UserError
 from avbench.features._base import usable_device
 from avbench.leaderboard import page, records
@@ -140,6 +141,7 @@ def score_folder(
     """
     made = outputs.resolve().parent / "recipe.json"
     about: dict[str, Any] = {}
+    recipe: BaselineRecipe | None = None
     if made.is_file() and (outputs / "samples.json").is_file():
         recipe = recipes.parse(workspace.read_json(made), BaselineRecipe, str(made))
         reference, protocol = reference or recipe.dataset, protocol or recipe.protocol
@@ -153,11 +155,14 @@ def score_folder(
     if not outputs.is_dir():
         raise UserError(f"{outputs}: there is no such folder")
     rules, task = made_rules(outputs, rules, reporter)
+    real = find_reference(reference)
+    if recipe is not None and reconstructions is None:
+        reconstructions = codec_floor(made.parent, recipe, real, rules, where, reporter)
     cache = FeatureCache(reporter=reporter) if use_cache else None
     try:
         result = scoring.score(
             outputs,
-            find_reference(reference),
+            real,
             rules,
             training_set=find_reference(training_set) if training_set else None,
             reconstructions=reconstructions,
@@ -185,6 +190,25 @@ def score_folder(
         clips = sorted(p for p in outputs.iterdir() if p.suffix in (".mp4", ".webm"))[:SHOWN_CLIPS]
         publish(record, leaderboard, clips, [], reporter)
     return record
+
+
+def codec_floor(
+    run: Path, recipe: BaselineRecipe, reference: Path, protocol: Protocol, device: torch.device, reporter: Reporter
+) -> Path | None:
+    """Reference clips after the codecs of a run and back, as many as it samples; None where a run has no codecs.
+
+    A score does not fail for want of its floor: that the codecs are gone is said, and the floor left out.
+    """
+    make = getattr(registry.module("baseline", recipe.baseline), "reconstructions", None)
+    if make is None or not is_dataset(reference):
+        return None
+    n, split = min(protocol.n, recipe.sample.n), protocol.reference_split
+    try:
+        found: Path = make(run, recipe, reference, split=split, n=n, device=device, reporter=reporter)
+    except UserError as error:
+        reporter.warn(f"no codec floor: {error}")
+        return None
+    return found
 
 
 def made_rules(outputs: Path, rules: Protocol, reporter: Reporter = SILENT) -> tuple[Protocol, str]:

@@ -88,6 +88,7 @@ class Cell:
         is_best: True for the best value of a ranked column.
         notes: Numbers of the table's notes that concern it.
         used: ``N used / asked`` where it differs from the row's.
+        codec: What real clips score after the codec of this model, as shown; empty where it has none.
     """
 
     score: Score | None
@@ -96,6 +97,7 @@ class Cell:
     is_best: bool
     notes: tuple[int, ...]
     used: str
+    codec: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,11 @@ class Table:
     intervals: tuple[str, ...]
     ordered_by: str
     unranked: str
+
+    @property
+    def has_codecs(self) -> bool:
+        """Whether any model works behind a codec whose floor is known."""
+        return any(cell.codec for row in self.rows for cell in row.cells)
 
     @property
     def first(self) -> ResultRecord:
@@ -282,7 +289,9 @@ def _cell(record: ResultRecord, score: Score | None, places: int, best: float | 
     interval = f"[{number(low, places)}, {number(high, places)}]" if score.interval else ""
     same = (score.n_used, score.n_asked) == (record.n_used, record.n_asked)
     used = "" if same else f"{score.n_used} / {score.n_asked}"
-    return Cell(score, number(score.value, places), interval, score.value == best, numbers, used)
+    floor = score.details.get("codec_floor")
+    codec = "" if floor is None else number(floor, places)
+    return Cell(score, number(score.value, places), interval, score.value == best, numbers, used, codec)
 
 
 def decimals(values: Sequence[float]) -> int:

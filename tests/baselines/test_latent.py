@@ -260,3 +260,37 @@ def test_reference_clips_go_through_the_codecs_and_back_once(place: Path, monkey
         assert (float(clip["fps"]), int(clip["sample_rate_hz"])) == (10.0, 16000)
     monkeypatch.setattr(folding.FoldedPictures, "_encode", lambda self, clip: pytest.fail("was encoded again"))
     assert latent.reconstructions(place / "run", recipe(), place / "data", **how) == folder  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_the_score_of_a_run_carries_the_floor_of_its_codecs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from avbench import workspace
+    from avbench.runs import Run
+    from avbench.scored import score_folder
+
+    data = folding.write_set(tmp_path / "data", clips=5, frames=40, size=32)
+    made = recipe(steps=2, n=8, batch_size=8).model_dump(mode="json", exclude_defaults=True)
+    made["codec"] = {"video": "folded", "audio": "low-tones", "frames": 17, "size": 32}
+    workspace.write_json(tmp_path / "run" / "recipe.json", made)
+    run = Run.open("latent", dataset=str(data), out=tmp_path / "run", device="cpu")
+    run.train()
+    folder = run.sample()
+    scores = {score.metric: score for score in run.score(1).scores}
+    for name in ("mel_fd", "flow_fd"):
+        # the codecs give back nearly what they were given; the model has everything still to learn
+        assert 0 <= scores[name].details["codec_floor"] < 0.5 * scores[name].value
+    # the same stands there when the clips are scored by themselves, from clips that are there
+    monkeypatch.setattr(folding.FoldedPictures, "_encode", lambda self, clip: pytest.fail("was encoded again"))
+    again = {score.metric: score for score in score_folder(folder, str(data), device="cpu", workers=1).scores}
+    assert again["mel_fd"].details == scores["mel_fd"].details
+
+
+def test_consent_to_the_licences_of_codecs_reaches_the_recipe(place: Path) -> None:
+    from avbench import workspace
+    from avbench.runs import Run
+
+    workspace.write_json(place / "run" / "recipe.json", recipe().model_dump(mode="json"))
+    for given_consent in (False, True):
+        run = Run.open("latent", dataset=None, out=place / "run", device="cpu", accept_licence=given_consent)
+        assert run.recipe.codec is not None
+        assert run.recipe.codec.accept_licence is given_consent

@@ -133,3 +133,12 @@ def test_every_metric_says_its_direction_and_what_it_is(name: str) -> None:
 @pytest.mark.parametrize(("name", "label"), [("fvd", "FVD"), ("mel-fd", "mel-fd"), ("av_align", "AV-align")])
 def test_metrics_have_the_names_people_write(name: str, label: str) -> None:
     assert tables.metric(name).label == label
+
+
+def test_what_the_codec_of_a_model_costs_stands_beside_its_own_values_alone(make_record, make_score) -> None:
+    behind = make_record(make_score("fvd", 20.0, details={"codec_floor": 3.25}), model="behind")
+    without = make_record(make_score("fvd", 10.0), model="without")
+    (table,) = tables.tables([behind, without])
+    assert {row.record.model: row.cells[0].codec for row in table.rows} == {"behind": "3.25", "without": ""}
+    assert table.has_codecs
+    assert not tables.tables([without])[0].has_codecs

@@ -96,15 +96,15 @@ def install(patch: pytest.MonkeyPatch, scale: float = 3.0) -> None:
     patch.setattr(codecs, "load_audio", lambda name, **_: LowTones())
 
 
-def write_set(root: Path, clips: int = 3, frames: int = 20) -> Path:
-    """A dataset of noisy pictures of 16 px, and tones of 200, 250, 300 ... Hz."""
+def write_set(root: Path, clips: int = 3, frames: int = 20, size: int = 16) -> Path:
+    """A dataset of noisy pictures, and tones of 200, 250, 300 ... Hz."""
     draw = np.random.default_rng(0)
     time_s = np.arange(round(frames / FPS * RATE)) / RATE
     return write_clips(
         root,
         [
             (
-                draw.integers(0, 256, (frames, 16, 16, 3), np.uint8),
+                draw.integers(0, 256, (frames, size, size, 3), np.uint8),
                 (0.5 * np.sin(2 * np.pi * (200 + 50 * clip) * time_s)).astype(np.float32),
             )
             for clip in range(clips)
