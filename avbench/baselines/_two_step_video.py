@@ -102,7 +102,7 @@ def locate(step: VideoStep, scratch: Path, *, accept_licence: bool, reporter: Re
         folder = hub_weights.snapshot(hub_model(step), accept_licence=accept_licence, reporter=reporter)
     classes = check_files(folder)
     is_local = step.model == UNTRAINED or is_folder(step)
-    return Weights(folder, folderfolder_digest(folder) if is_local else hub_weights.commit(folder), *classes)
+    return Weights(folder, folder_digest(folder) if is_local else hub_weights.commit(folder), *classes)
 
 
 def _require_libraries(step: VideoStep) -> None:
@@ -138,13 +138,6 @@ def check_files(folder: Path) -> tuple[str, str]:
             )
     _require_tokenizer(folder)
     return name, str(parts.get("scheduler", ["", "unknown"])[1])
-
-
-def _is_known(library: str) -> bool:
-    """Whether a part comes from an installed library; diffusers calls parts of its own by their pipeline's folder."""
-    from diffusers import pipelines
-
-    return library in _LIBRARIES or hasattr(pipelines, library)
 
 
 def _is_known(library: str) -> bool:

@@ -161,7 +161,7 @@ def test_a_part_from_a_pipeline_of_diffusers_itself_is_none_of_its_own(models: P
     changed_index(own, connectors=["ltx2", "LTX2TextConnectors"])
     assert steps.check_files(own) == ("CogVideoXPipeline", "CogVideoXDDIMScheduler")
     changed_index(own, connectors=["../../elsewhere", "Connectors"])
-    with pytest.raises(UserError, match="connectors .* is code of its own"):
+    with pytest.raises(UserError, match=r"connectors .* is code of its own"):
         steps.check_files(own)
 
 
