@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -239,9 +240,12 @@ def _loaded(step: VideoStep, weights: Weights, device: torch.device) -> Iterator
     dtype: Any = getattr(torch, step.dtype)
     if step.vae_dtype is not None:
         dtype = {"vae": getattr(torch, step.vae_dtype), "default": dtype}
-    pipeline: Any = DiffusionPipeline.from_pretrained(
-        weights.folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True
-    )
+    with warnings.catch_warnings():
+        # newer versions call it dtype, older ones know no such word
+        warnings.filterwarnings("ignore", message=".*torch_dtype", category=FutureWarning)
+        pipeline: Any = DiffusionPipeline.from_pretrained(
+            weights.folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True
+        )
     pipeline.set_progress_bar_config(disable=True)
     _check_arguments(pipeline, step)
     if step.scheduler:
