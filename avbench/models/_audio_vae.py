@@ -11,7 +11,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from avbench.models._autoencoder_config import AudioVAEConfig
-from avbench.models._video_vae import LOG_VARIANCE
+from avbench.models._video_vae import LOG_VARIANCE, narrow_at_first
 
 _DILATIONS = (1, 3)
 """Of the two convolutions of a residual block."""
@@ -31,7 +31,8 @@ class AudioVAE(nn.Module):
         down: list[nn.Module] = [_down(1, widths[0], config.strides[0]), *blocks(widths[0])]
         for narrow, wide, stride in zip(widths, widths[1:], config.strides[1:], strict=False):
             down += [_down(narrow, wide, stride), *blocks(wide)]
-        self.encoder = nn.Sequential(*down, nn.Conv1d(widths[-1], 2 * config.channels, 3, padding=1))
+        moments = narrow_at_first(nn.Conv1d(widths[-1], 2 * config.channels, 3, padding=1))
+        self.encoder = nn.Sequential(*down, moments)
 
         up: list[nn.Module] = [nn.Conv1d(config.channels, widths[-1], 3, padding=1), *blocks(widths[-1])]
         for narrow, wide, stride in reversed(list(zip(widths, widths[1:], config.strides[1:], strict=False))):

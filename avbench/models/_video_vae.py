@@ -3,7 +3,8 @@
 As in MAGVIT-v2 (arXiv 2310.05737) and the autoencoders of later video models, the first latent frame stands for one
 frame and each further one for ``temporal`` frames, so a picture is a video of one frame. To stay light on a CPU, space
 and time are never convolved together: two-dimensional convolutions see one frame, and `TimeMix` sees one cell over
-three frames. Norms look at one frame alone, or the future would leak into the past through their statistics.
+three frames. Norms look at one frame alone, or the future would leak into the past through their statistics. They stand
+in residual branches only: the path between is linear, so brightness and colour pass it from the first step on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from avbench.models._autoencoder_config import VideoVAEConfig
 
 LOG_VARIANCE = (-12.0, 4.0)
 """Range of the posterior's log variance."""
+FIRST_LOG_VARIANCE = -6.0
 
 
 class VideoVAE(nn.Module):
@@ -39,7 +41,7 @@ class VideoVAE(nn.Module):
             down += [*blocks(narrow), PerFrame(nn.Conv2d(narrow, wide, 3, stride=2, padding=1))]
         for _ in range(steps):
             down += [*blocks(deep), TimeMix(deep, groups), TimeDown(deep)]
-        moments = PerFrame(_head(deep, 2 * config.channels, groups))
+        moments = PerFrame(narrow_at_first(nn.Conv2d(deep, 2 * config.channels, 3, padding=1)))
         self.encoder = nn.Sequential(*down, *blocks(deep), TimeMix(deep, groups), moments)
 
         entry = PerFrame(nn.Conv2d(config.channels, deep, 3, padding=1))
@@ -49,7 +51,7 @@ class VideoVAE(nn.Module):
         for narrow, wide in reversed(list(pairwise(widths))):
             widened = nn.Conv2d(wide, 4 * narrow, 3, padding=1)
             up += [PerFrame(nn.Sequential(widened, nn.PixelShuffle(2))), *blocks(narrow)]
-        head = nn.Sequential(_head(widths[0], 12, groups), nn.PixelShuffle(2))
+        head = nn.Sequential(nn.Conv2d(widths[0], 12, 3, padding=1), nn.PixelShuffle(2))
         self.decoder = nn.Sequential(*up, PerFrame(head))
 
     def encode(self, video: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,8 +137,15 @@ class TimeUp(nn.Module):
         return both[:, 1:]
 
 
-def _head(width: int, channels: int, groups: int) -> nn.Module:
-    return nn.Sequential(nn.GroupNorm(groups, width), nn.SiLU(), nn.Conv2d(width, channels, 3, padding=1))
+def narrow_at_first(layer: nn.Conv1d | nn.Conv2d) -> nn.Module:
+    """A layer that gives means and log variances: at first the noise is small beside the means, not ten times as large.
+
+    Otherwise hundreds of steps go by until anything but the brightest passes the latents.
+    """
+    assert layer.bias is not None
+    with torch.no_grad():
+        layer.bias[len(layer.bias) // 2 :] = FIRST_LOG_VARIANCE
+    return layer
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:

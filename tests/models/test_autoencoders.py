@@ -123,6 +123,17 @@ def test_the_draw_of_a_clip_depends_on_its_generator_alone() -> None:
     assert whole.audio.shape == audio.shape
 
 
+def test_at_first_the_noise_is_no_larger_than_the_latents_it_is_added_to() -> None:
+    torch.manual_seed(0)
+    network = Autoencoder(PRESETS["tiny"])
+    with torch.no_grad():
+        for mean, log_variance in (
+            network.video.encode(noise(1, 5, 3, 32, 32).clamp(-1, 1)),
+            network.audio.encode(0.3 * noise(1, 1, 3200)),
+        ):
+            assert 2 * mean.std() > (0.5 * log_variance).exp().mean()
+
+
 def test_the_divergence_is_that_of_a_normal_from_the_standard_normal() -> None:
     mean, deviation = torch.tensor([[0.3, -1.0]]), torch.tensor([[0.5, 2.0]])
     exact = torch.distributions.kl_divergence(
