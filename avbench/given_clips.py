@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import torch
 
 _SHOWN = 3
+_STATED = ("fps", "sample_rate_hz", "range", "seeds", "made")
+"""Keys of the folder's own ``samples.json`` that stay; the others are not its own to say."""
 
 
 def is_path(name: str) -> bool:
@@ -156,11 +158,12 @@ def _card(
     stated = read_json(folder / CARD) if (folder / CARD).is_file() else {}
     system = _system(folder, recipe)
     card = {
-        **stated,
+        **{key: stated[key] for key in _STATED if key in stated},
         "model": f"external:{recipe.preset}",
         "preset": recipe.preset,
         "prompts": _prompts(folder, items, prompts),
         "failed": {},
+        "licences": [],
         "seconds": 0.0,
         "sample": {"scheduler": "as given", "steps": 0, "seed": 0},
         "generator": {

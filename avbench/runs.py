@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 
 from avbench import given_clips, parallel, protocol as protocols, recipe as recipes, registry, scoring, workspace
 from avbench.baselines import _base
-from avbench.baselines._untrained import Licence, Prompts, is_untrained
+from avbench.baselines._untrained import Prompts, is_untrained
 from avbench.cache import FeatureCache
 from avbench.dataset import find_dataset
 from avbench.errors import UserError
@@ -25,7 +25,16 @@ from avbench.inputs.prompt_lists import read_prompts
 from avbench.leaderboard.records import ResultRecord
 from avbench.progress import SILENT, Reporter
 from avbench.recipe_baseline import BaselineRecipe, SampleRecipe, TrainRecipe
-from avbench.scored import SHOWN_CLIPS, codec_floor, imported_note, made_rules, pick_device, publish, write_record
+from avbench.scored import (
+    SHOWN_CLIPS,
+    codec_floor,
+    made_rules,
+    notes_of_samples,
+    pick_device,
+    publish,
+    with_unmade,
+    write_record,
+)
 from avbench.training import checkpoint
 from avbench.training.log import edge_losses, read_log
 from avbench.training.page import NAME as PAGE_NAME
@@ -228,11 +237,10 @@ class Run:
         imported, card = self.imported(), self._card()
         sampling = self._sampling(card)
         training = None if imported or self._is_untrained else self._training()
-        result = replace(result, failed={**card.get("failed", {}), **result.failed})
         seconds = {"sample": sampling["seconds"], "score": round(result.seconds, 2)}
         return write_record(
             self.folder,
-            result,
+            with_unmade(result, card),
             protocol,
             device=str(self.device),
             reporter=self.reporter,
@@ -244,7 +252,7 @@ class Run:
             sampling=sampling,
             recipe=self.recipe.model_dump(mode="json"),
             seconds={"train": training["seconds"], **seconds} if training else seconds,
-            notes=self._notes(card),
+            notes=notes_of_samples(card, imported),
         )
 
     def _training(self) -> dict[str, Any]:
@@ -272,13 +280,6 @@ class Run:
         how = card["sample"] if self._is_untrained else self.recipe.sample.model_dump(mode="json")
         known = {name: card[name] for name in ("given", "made") if name in card}
         return {**how, **known, "seconds": card["seconds"]}
-
-    def _notes(self, card: Mapping[str, Any]) -> str:
-        """What else a reader of the record should know: whose weights made the clips, and on what terms."""
-        if imported := self.imported():
-            return imported_note(imported)
-        notes = [card["notes"]] if card.get("notes") else []
-        return "; ".join([*notes, *(str(Licence(**each)) for each in card.get("licences", ()))])
 
     def publish(self, record: ResultRecord, leaderboard: Path) -> None:
         """Add the record to a leaderboard folder with a few clips and the loss curve, and rebuild its page."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from avbench import (
     statistics,
     workspace,
 )
+from avbench.baselines._untrained import Licence
 from avbench.cache import FeatureCache
 from avbench.dataset import find_dataset, is_dataset
 from avbench.errors import UserError
@@ -146,8 +148,8 @@ def score_folder(
         recipe = recipes.parse(workspace.read_json(made), BaselineRecipe, str(made))
         reference, protocol = reference or recipe.dataset, protocol or recipe.protocol
         if model is None:
-            model, about = recipe.baseline, {"preset": recipe.preset, "baseline": recipe.baseline}
-            about |= facts_of_samples(outputs)
+            model, preset = recipe.shown_as
+            about = {"preset": preset, "baseline": recipe.baseline, **facts_of_samples(outputs)}
     rules = protocols.load(protocol or DEFAULT_PROTOCOL)
     where = pick_device(device)
     if reference is None:
@@ -177,7 +179,7 @@ def score_folder(
             cache.close()
     record = write_record(
         outputs,
-        result,
+        result if recipe is None else with_unmade(result, workspace.read_json(outputs / "samples.json")),
         rules,
         model=model or outputs.resolve().name,
         device=str(where),
@@ -233,12 +235,26 @@ def facts_of_samples(outputs: Path) -> dict[str, Any]:
     sample, config = card.get("sample"), card.get("config") or {}
     known = {name: card[name] for name in ("checkpoint", "given", "made", "seconds") if name in card}
     is_sampled = isinstance(sample, dict) and {"scheduler", "steps", "seed"} <= sample.keys()
-    return {"sampling": {**sample, **known} if is_sampled else None, "notes": imported_note(config.get("imported"))}
+    notes = notes_of_samples(card, config.get("imported"))
+    return {"sampling": {**sample, **known} if is_sampled else None, "notes": notes}
 
 
-def imported_note(imported: Mapping[str, Any] | None) -> str:
-    """Where imported weights come from, for a record; empty for those trained here."""
-    return f"weights imported from {imported['file']}, sha256 {imported['sha256']}" if imported else ""
+def notes_of_samples(card: Mapping[str, Any], imported: Mapping[str, Any] | None) -> str:
+    """What else a reader of the record should know: whose weights made the clips, and on what terms.
+
+    Args:
+        card: ``samples.json``.
+        imported: Where imported weights come from; None for those trained here.
+    """
+    if imported:
+        return f"weights imported from {imported['file']}, sha256 {imported['sha256']}"
+    notes = [card["notes"]] if card.get("notes") else []
+    return "; ".join([*notes, *(str(Licence(**each)) for each in card.get("licences", ()))])
+
+
+def with_unmade(result: ScoreResult, card: Mapping[str, Any]) -> ScoreResult:
+    """The result with the clips that could not be made among those that failed."""
+    return replace(result, failed={**card.get("failed", {}), **result.failed})
 
 
 def publish(

@@ -37,7 +37,9 @@ def veo(tmp_path: Path) -> Path:
     write_mp4(folder / "more" / "a.mp4", 2)
     write_npz(folder / "c.npz", 3)
     (folder / "lone.wav").write_bytes(b"RIFF")
-    (folder / "samples.json").write_text(json.dumps({"model": "Veo 3.1", "prompts": {"b": "a bell"}, "fps": 10}))
+    (folder / "samples.json").write_text(
+        json.dumps({"model": "Veo 3.1", "prompts": {"b": "a bell"}, "fps": 10, "licences": "mine", "config": 3})
+    )
     return folder
 
 
@@ -75,6 +77,7 @@ def test_the_maker_is_marked_as_given(veo: Path, tmp_path: Path) -> None:
     assert card["notes"] == "clips made elsewhere; as given: Veo 3.1, 8 s, 720p, made in May"
     assert (card["generator"]["pinned"], card["generator"]["clips"], card["fps"]) == (False, 3, 10)
     assert inputs.read_card(tmp_path / "run" / "samples").stated.fps == 10
+    assert (card["licences"], "config" in card) == ([], False)
 
 
 def test_a_list_of_prompts_is_one_per_clip_in_order_of_name(veo: Path, tmp_path: Path) -> None:

@@ -67,6 +67,9 @@ def test_a_program_reaches_the_leaderboard_and_its_failures_the_record(
     assert record.sampling.scheduler == "that of the program"
     assert str(tmp_path) not in json.dumps(record.failed)
     assert "external:toy" in (tmp_path / "board" / "README.md").read_text()
+    avbench("score", tmp_path / "run" / "samples", "--reference", data, "--workers", 1)
+    again = records.load(tmp_path / "run" / "samples" / "result.json")
+    assert (again.display_name, again.notes, again.failed) == ("external:toy", record.notes, record.failed)
     prompts = json.loads((tmp_path / "run" / "samples" / "samples.json").read_text())["prompts"]
     assert prompts["sample-00001"] == prompts["sample-00006"] == "a drum"
 
