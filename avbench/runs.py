@@ -262,6 +262,7 @@ class Run:
         if found is None or not log:
             raise UserError(f"{self.folder}: holds no finished training; run `avbench train {self.recipe.baseline}`")
         first, final = edge_losses([row["loss"] for row in log])
+        latents = found.config.get("latents")
         return {
             **self.recipe.training.model_dump(mode="json"),
             "steps": found.step,
@@ -269,6 +270,7 @@ class Run:
             "parameters": sum(tensor.numel() for tensor in found.weights("ema").values()),
             "first_loss": round(first, 6),
             "final_loss": round(final, 6),
+            **({"codecs": latents["codecs"]} if latents else {}),
         }
 
     def _card(self) -> dict[str, Any]:

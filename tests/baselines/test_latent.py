@@ -284,7 +284,10 @@ def test_the_score_of_a_run_carries_the_floor_of_its_codecs(tmp_path: Path, monk
     run = Run.open("latent", dataset=str(data), out=tmp_path / "run", device="cpu")
     run.train()
     folder = run.sample()
-    scores = {score.metric: score for score in run.score(1).scores}
+    record = run.score(1)
+    assert record.training is not None
+    assert record.training.model_dump()["codecs"]["audio"]["weights_sha256"] == "b" * 64
+    scores = {score.metric: score for score in record.scores}
     for name in ("mel_fd", "flow_fd"):
         # the codecs give back nearly what they were given; the model has everything still to learn
         assert 0 <= scores[name].details["codec_floor"] < 0.5 * scores[name].value
