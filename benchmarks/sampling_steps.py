@@ -5,6 +5,9 @@
 Per solver, the same samples (seed and number) are made with each number of steps and scored against the dataset.
 Printed are mel-fd and flow-fd with 95% intervals, whether the value lies within the interval of the most steps, and
 the seconds. The samples stay in --out; the same command goes on where it stopped.
+
+1020 forward passes per clip and solver: for 64 clips of the tiny preset about 70 minutes of one core (0.065 s a pass in
+a batch of 8), three times that for the three solvers.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from pathlib import Path
 
 from avbench import protocol as protocols, recipe as recipes, scoring
 from avbench.baselines import _base
-from avbench.recipe_baseline import BaselineRecipe
+from avbench.recipe_baseline import BaselineRecipe, SampleRecipe
 from avbench.schema import Score
 from avbench.scored import find_reference, pick_device
 from avbench.workspace import read_json
@@ -61,7 +64,7 @@ def main() -> None:
             if not link.is_symlink():
                 link.symlink_to((args.run / "checkpoints").resolve(), target_is_directory=True)
             told = {"n": args.n, "scheduler": scheduler, "steps": steps, "batch_size": args.batch_size}
-            sample = recipes.parse({**recipe.sample.model_dump(), **told}, recipes.SampleRecipe, "sample")
+            sample = recipes.parse({**recipe.sample.model_dump(), **told}, SampleRecipe, "sample")
             begun = time.perf_counter()
             _base.write_samples(folder, recipe.model_copy(update={"sample": sample}), device=device)
             seconds = time.perf_counter() - begun
