@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from avbench import hub_weights, registry
 from avbench.baselines._base import clip_name
 from avbench.baselines._external_check import check
-from avbench.baselines._external_places import variable, weights_folder
+from avbench.baselines._external_places import hub_model, variable, weights_folder
 from avbench.baselines._external_program import Made
 from avbench.baselines._two_step_video import check_files, folder_digest
 from avbench.baselines._untrained import Prompts, clip_seed, write_film
@@ -28,11 +28,6 @@ from avbench.progress import SILENT, Reporter
 from avbench.recipe_baseline import BaselineRecipe
 from avbench.recipe_external import ExternalRecipe, Pipeline
 from avbench.schema import Outcome
-
-
-def hub_model(pipeline: Pipeline, licence: str) -> hub_weights.HubModel:
-    """The pipeline's weights on the hub. Conditions of their licence are asked for before, by the recipe's list."""
-    return hub_weights.HubModel(pipeline.repo, pipeline.revision, licence, False, pipeline.files, pipeline.gated)
 
 
 def complaints(pipeline: Pipeline, preset: str) -> list[str]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from avbench.hub_weights import HubModel
 from avbench.recipe import project_root
 from avbench.recipe_external import PLACEHOLDER, THIS, Pipeline, Place, Program
 
@@ -106,3 +107,8 @@ def weights_folder(pipeline: Pipeline, preset: str) -> Path | None:
     """The user's own folder with a pipeline's weights, or None where the hub's are meant."""
     told = os.environ.get(variable(preset, "weights")) or pipeline.weights
     return Path(told).expanduser() if told else None
+
+
+def hub_model(pipeline: Pipeline, licence: str) -> HubModel:
+    """The pipeline's weights on the hub. Conditions of their licence are asked for before, by the recipe's list."""
+    return HubModel(pipeline.repo, pipeline.revision, licence, False, pipeline.files, pipeline.gated)

@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from avbench import hub_weights
 from avbench.baselines import _external_program as programs
-from avbench.baselines._external_places import CHECKOUT, found_places, variable, weights_folder
+from avbench.baselines._external_places import CHECKOUT, found_places, hub_model, variable, weights_folder
 from avbench.baselines._untrained import Licence, Prompts
 from avbench.errors import UserError
 from avbench.recipe_baseline import BaselineRecipe
@@ -82,8 +83,13 @@ def _program(program: Program) -> Iterator[tuple[str, str]]:
 def _pipeline(pipeline: Pipeline, preset: str) -> Iterator[tuple[str, str]]:
     yield "code", f"{pipeline.name} of diffusers"
     own = weights_folder(pipeline, preset)
-    where = str(own) if own else f"{pipeline.repo} at {pipeline.revision}"
-    yield "weights", f"{where} ({variable(preset, 'weights')} names a folder of your own)"
+    if own is not None:
+        yield "weights", str(own)
+    elif pipeline.repo:
+        held = hub_weights.present(hub_model(pipeline, "")) is not None
+        where = "on this machine" if held else "fetched at the start: not on this machine"
+        own_folder = f"{variable(preset, 'weights')} names a folder of your own"
+        yield "weights", f"{pipeline.repo} at {pipeline.revision}, {where}; {own_folder}"
     yield "numbers", f"{pipeline.dtype}, offload {pipeline.offload}"
     for name, value in pipeline.arguments.items():
         yield "argument", f"{name} = {value!r}"

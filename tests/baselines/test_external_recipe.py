@@ -115,7 +115,7 @@ def test_a_shipped_program_is_pinned_and_says_what_it_needs(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [*PROGRAMS, "external-toy"],
+    [*PROGRAMS, "external-toy", pytest.param("external-ltx2", marks=pytest.mark.slow)],  # imports diffusers
 )
 def test_a_dry_run_shows_the_command_the_licences_and_what_is_missing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
