@@ -60,10 +60,15 @@ def denoise_one_level(video: Tensor, audio: Tensor, video_levels: Tensor, audio_
     return denoise(video, audio, highest, highest, None)
 
 
+def clips(count: int, generator: torch.Generator) -> Tensor:
+    """Draws of the Gaussian, float64 (count, 12)."""
+    noise = torch.randn(count, SIZE, generator=generator).double()
+    return MEAN + noise @ torch.linalg.cholesky(COVARIANCE).T
+
+
 def unusual_clip() -> Tensor:
     """A clip far from the mean, (12,), whose parts go together."""
-    noise = torch.randn(SIZE, generator=torch.Generator().manual_seed(1)).double()
-    return MEAN + 1.5 * torch.linalg.cholesky(COVARIANCE) @ noise
+    return MEAN + 1.5 * (clips(1, torch.Generator().manual_seed(1))[0] - MEAN)
 
 
 def known(mask: Tensor, rows: Tensor) -> KnownTokens:

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from avbench.diffusion.noise_levels import UNIFORM, draw_levels, noise_tokens, predicted_noise, token_loss
+from avbench.diffusion.noise_schedule import linear_schedule
 from avbench.errors import UserError
 from avbench.models.avdit import PRESETS, AVDiT, AVDiTConfig
 from benchmarks.avdit_step import PerTokenAVDiT, filled
@@ -208,6 +210,17 @@ def test_bfloat16_stays_near_float32_and_keeps_the_type_of_the_inputs(pure: bool
     for low, high in zip(got, wanted, strict=True):
         assert low.dtype == torch.float32
         assert (low - high).square().mean().sqrt() < 0.05 * high.std()
+
+
+def test_a_first_pass_without_gradient_takes_no_gradient_from_the_second_under_autocast() -> None:
+    """Autocast keeps weights it has cast; those of self-conditioning's first pass know no gradient."""
+    model, schedule, generator = _random(), linear_schedule(), torch.Generator().manual_seed(0)
+    levels = draw_levels(UNIFORM, 2, SMALL.slices, 1000, generator)
+    noisy = noise_tokens(schedule, *_inputs()[:2], levels, SMALL.audio_slices, generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = token_loss(predicted_noise(model, schedule, noisy, twice=True), noisy, 1000)
+    loss.total.backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
 
 
 @pytest.mark.slow
