@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from avbench.baselines import _base, avdit
+from avbench.drift import drift_of_run
 from avbench.errors import UserError
 from avbench.inputs.conditions import Conditions
-from avbench.progress import Bar
+from avbench.progress import Bar, Reporter
 from avbench.recipe_baseline import BaselineRecipe
+from avbench.runs import Run
 from avbench.training import checkpoint
 from tests.baselines.avdit_toy import CPU, install, recipe, write_set
 
@@ -220,3 +222,22 @@ def test_real_clips_go_through_the_codecs_and_back(toy: Path) -> None:
     made = [np.load(path) for path in sorted(folder.glob("*.npz"))]
     assert len(made) == 3
     assert made[0]["video"].shape == (9, 16, 16, 3)
+
+
+def test_long_clips_of_a_run_come_with_a_picture_of_their_drift(toy: Path, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text(
+        'name = "toy"\nmetrics = ["mel_fd", "flow_fd"]\nframes = 8\nfps = 10\nsize = 16\n'
+        'windows = "tile"\nn = 8\nmin_n = 2\nreference_split = "train"\ninterval_draws = 4\n'
+    )
+    notes: list[str] = []
+    reporter = Reporter()
+    reporter.note = notes.append  # type: ignore[method-assign]
+    chosen = recipe(seconds=2.5).model_copy(update={"protocol": str(rules), "dataset": str(toy / "data")})
+    run = Run(chosen, toy / "run", None, CPU, reporter)
+    run.sample()
+    drift_of_run(run, workers=1)
+    assert (toy / "run" / "samples-2.5s" / "drift.png").is_file()
+    rows = (toy / "run" / "samples-2.5s" / "drift.csv").read_text().splitlines()
+    assert len(rows) == 1 + 3 * 2  # three windows of 0.8 s, two metrics
+    assert notes[-1].startswith("drift")
