@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from avbench.baselines._avdit_given import Given, given_part, hidden_audio, hidden_video
+from avbench.baselines._avdit_windows import put_in_place
 from avbench.baselines._base import GeneratedClip, clip_name, run_config, solver_options
 from avbench.baselines._latent_run import (
     codec_sizes,
@@ -163,7 +164,7 @@ def sample(
                 finished = generated([clip_name(number) for number in chunk], pair, *made, sources)
                 for clip, whole in zip(finished, clips, strict=False):
                     if part is not None:
-                        _put_in_place(clip, whole, part)
+                        put_in_place(clip.video, clip.audio, whole, part, clip.sample_rate_hz)
                 yield from finished
 
 
@@ -203,13 +204,3 @@ def _conditioning(
     known = Known(video, audio.transpose(1, 2), part.slices[0].view(-1, 1, 1, 1), has_audio)
     scale = 1.0 if condition.scale is None else condition.scale
     return Conditioning(known, condition.method, scale, condition.noise)
-
-
-def _put_in_place(clip: GeneratedClip, whole: GivenClip, part: Given) -> None:
-    """Write the given part of a clip as it was before the codecs."""
-    if part.frames.any():
-        assert whole.video is not None
-        clip.video[part.frames] = whole.video[part.frames]
-    if part.samples.any():
-        assert whole.audio is not None
-        clip.audio[:, part.samples] = whole.audio[:, part.samples]
