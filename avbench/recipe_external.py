@@ -233,6 +233,7 @@ class ExternalRecipe(Strict):
 
     Attributes:
         licences: Of everything that is loaded.
+        cuda: It needs a CUDA device.
         vram: Memory of the GPU it needs, as its makers say it, or that they do not.
         seconds_per_clip: On ``hardware`` of the recipe; None where nobody has published it.
         note: What else a person should know before starting it.
@@ -243,6 +244,7 @@ class ExternalRecipe(Strict):
     """
 
     licences: tuple[Terms, ...] = ()
+    cuda: bool = False
     vram: str = ""
     seconds_per_clip: PositiveFloat | None = None
     note: str = ""

@@ -67,10 +67,16 @@ def _rows(
         yield "note", external.note
     if external.program is not None:
         yield from _call(run, recipe, external.program, prompts)
-    for sentence in missing:
+    unseen = ["a CUDA device: none is seen on this machine"] if external.cuda and not sees_cuda() else []
+    for sentence in [*missing, *unseen]:
         yield "missing", sentence
-    if not missing:
+    if not missing and not unseen:
         yield "here", "all that can be seen before the start"
+
+
+def sees_cuda() -> bool:
+    """Whether the machine shows a CUDA device. A program brings its own torch, so avbench's is not asked."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
 
 
 def _program(program: Program) -> Iterator[tuple[str, str]]:

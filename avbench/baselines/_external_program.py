@@ -33,13 +33,11 @@ class Made:
         number: Which.
         path: The file, alone in a folder that may be deleted after it was moved.
         seed: What it was made with.
-        picture: Name of the picture that was given; empty where none was.
     """
 
     number: int
     path: Path
     seed: int
-    picture: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,6 @@ class Call:
         env: All of its environment.
         files: Files written before it starts, by name in ``work``.
         seed: Its seed.
-        picture: Name of the picture that it is given.
     """
 
     numbers: tuple[int, ...]
@@ -66,7 +63,6 @@ class Call:
     env: dict[str, str]
     files: dict[str, str]
     seed: int
-    picture: str = ""
 
     @property
     def out(self) -> Path:
@@ -116,7 +112,6 @@ def prepare(run: Path, recipe: BaselineRecipe, numbers: Sequence[int], prompts: 
         env=environment(program, places),
         files=files,
         seed=seed,
-        picture=picture.name if picture else "",
     )
 
 
@@ -131,14 +126,19 @@ def _table_name(program: Program) -> str:
     return "prompts.csv" if program.prompt_file == "csv" else "prompts.txt"
 
 
-def _picture(place: Path | None, number: int) -> Path | None:
-    """The picture of clip ``number`` of M: number ``number mod M`` in order of name."""
+def pictures(place: Path | None) -> list[Path]:
+    """The pictures of a place, in order of name; none where there is no such place."""
     if place is None or not place.exists():
-        return None
-    found = [place] if place.is_file() else sorted(p for p in place.iterdir() if p.suffix.lower() in PICTURES)
-    if not found:
+        return []
+    return [place] if place.is_file() else sorted(p for p in place.iterdir() if p.suffix.lower() in PICTURES)
+
+
+def _picture(place: Path | None, number: int) -> Path | None:
+    """The picture of clip ``number`` of M: number ``number mod M``; None where the place is not there yet."""
+    found = pictures(place)
+    if not found and place is not None and place.exists():
         raise UserError(f"{place}: holds no picture ({', '.join(PICTURES)}); the system continues one for every clip")
-    return found[number % len(found)]
+    return found[number % len(found)] if found else None
 
 
 def make(run: Path, recipe: BaselineRecipe, missing: Sequence[int], prompts: Prompts | None) -> Iterator[Outcome[Made]]:
@@ -204,4 +204,4 @@ def _collect(call: Call, recipe: BaselineRecipe, number: int) -> Made:
         check(path, recipe.external.expected)
     except MediaError as error:
         raise MediaError(f"the program {error}; what it printed is in logs/{call.log.name}") from error
-    return Made(number, path, call.seed, call.picture)
+    return Made(number, path, call.seed)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from avbench import recipe as recipes
 from avbench.baselines import _external_places as places, _external_program as programs
 from avbench.baselines._base import clip_name
 from avbench.baselines._external_plan import lines
@@ -33,7 +34,7 @@ from avbench.progress import SILENT, Bar, Reporter
 from avbench.recipe_baseline import BaselineRecipe
 from avbench.recipe_external import ExternalRecipe
 from avbench.schema import Outcome
-from avbench.workspace import publish, read_json
+from avbench.workspace import file_sha256, publish, read_json
 
 if TYPE_CHECKING:
     import torch
@@ -201,6 +202,8 @@ def _settings(recipe: BaselineRecipe, weights: str) -> dict[str, Any]:
         named = {name: path.name for name, path in found.items() if name not in (places.CHECKOUT, "python")}
         files = dict(external.program.files)
         generator = {"kind": "program", "places": named, "pinned": bool(external.program.commit), "written": files}
+        if given := programs.pictures(found.get(programs.IMAGES)):
+            generator["pictures"] = recipes.sha256({path.name: file_sha256(path) for path in given})
     how = external.program or external.pipeline
     assert how is not None
     generator |= how.model_dump(mode="json", exclude=_CHANGES_NO_CLIP)

@@ -268,6 +268,9 @@ def test_pictures_are_given_in_order_of_name_and_from_the_first_again(world: Toy
     world.make("good", recipe=world.recipe(3, argv=[*program["argv"], "--image={image}"], places=places), n=3)
     told = [Path(toy.options(call)["image"]).name for call in toy.calls(world.told)]
     assert told == ["a.jpg", "b.png", "a.jpg"]
+    (pictures / "a.jpg").write_bytes(b"another")
+    with pytest.raises(UserError, match="other settings"):
+        world.make("good", recipe=world.recipe(3, argv=[*program["argv"], "--image={image}"], places=places), n=3)
     for path in pictures.iterdir():
         path.unlink()
     shutil.rmtree(world.run)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from avbench import recipe as recipes
-from avbench.baselines import external
+from avbench.baselines import _external_plan, external
 from avbench.baselines._external_fill import fill, output_pattern, prompt_table
 from avbench.errors import UserError
 from avbench.recipe_baseline import BaselineRecipe
@@ -134,12 +134,21 @@ def test_a_dry_run_shows_the_command_the_licences_and_what_is_missing(
         assert text.endswith("; needs --accept-license") is bool(licence.condition)
     assert said["GPU"] == recipe.external.vram
     if name in PROGRAMS:
-        assert "AVBENCH_" in said["missing"] or "there is no" in said["missing"]
+        named = {word for label, text in rows if label == "missing" for word in text.split() if "AVBENCH_" in word}
+        places = recipe.external.program.places  # type: ignore[union-attr]
+        assert named == {f"AVBENCH_{recipe.preset.upper().replace('-', '_')}_{place.upper()}," for place in places}
         command = shlex.split(said["command"])
         assert len(command) == len(recipe.external.program.argv)  # type: ignore[union-attr]
     assert not (tmp_path / "run").exists(), "a dry run writes nothing"
     accepted = external.plan(tmp_path / "run", recipe, prompts=PROMPTS, accept_licence=True)
     assert not [line for line in accepted if "needs --accept-license" in line]
+
+
+def test_a_gpu_that_is_not_there_is_told_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seen in (False, True):
+        monkeypatch.setattr(_external_plan, "sees_cuda", lambda seen=seen: seen)
+        shown = external.plan(tmp_path, shipped("external-ovi"), prompts=PROMPTS, accept_licence=False)
+        assert ("missing    a CUDA device: none is seen on this machine" in shown) is not seen
 
 
 def test_a_dry_run_of_what_is_all_there_names_nothing_missing(tmp_path: Path) -> None:
