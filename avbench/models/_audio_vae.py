@@ -1,9 +1,9 @@
 """A small autoencoder of sound: every ``hop`` samples become one latent.
 
 The waveform is cut into overlapping pieces by a strided convolution, and put together again by its transpose; between
-them all convolutions run at a fraction of the sample rate. That keeps it light, and the phase of a wave is kept
-because the path between is linear but for residual branches. There are no norms: a faint sound is to stay faint, and a
-latent depends on the sound near it and not on the length of the clip.
+them all convolutions run at a fraction of the sample rate. That keeps it light. As of the picture, a linear map of two
+hops to a latent and back lies beside the network, which begins at nothing. There are no norms: a faint sound is to stay
+faint, and a latent depends on the sound near it and not on the length of the clip.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from avbench.models._autoencoder_config import AudioVAEConfig
-from avbench.models._video_vae import LOG_VARIANCE, narrow_at_first
+from avbench.models._video_vae import LOG_VARIANCE, moments_at_first
 
 _DILATIONS = (1, 3)
 """Of the two convolutions of a residual block."""
@@ -31,22 +31,25 @@ class AudioVAE(nn.Module):
         down: list[nn.Module] = [_down(1, widths[0], config.strides[0]), *blocks(widths[0])]
         for narrow, wide, stride in zip(widths, widths[1:], config.strides[1:], strict=False):
             down += [_down(narrow, wide, stride), *blocks(wide)]
-        moments = narrow_at_first(nn.Conv1d(widths[-1], 2 * config.channels, 3, padding=1))
+        moments = moments_at_first(nn.Conv1d(widths[-1], 2 * config.channels, 3, padding=1))
         self.encoder = nn.Sequential(*down, moments)
 
         up: list[nn.Module] = [nn.Conv1d(config.channels, widths[-1], 3, padding=1), *blocks(widths[-1])]
         for narrow, wide, stride in reversed(list(zip(widths, widths[1:], config.strides[1:], strict=False))):
             up += [_up(wide, narrow, stride), *blocks(narrow)]
-        self.decoder = nn.Sequential(*up, _up(widths[0], 1, config.strides[0]))
+        self.decoder = nn.Sequential(*up, _up(widths[0], 1, config.strides[0], starts_at_nothing=True))
+        self.linear_encoder = _down(1, config.channels, config.hop)
+        self.linear_decoder = _up(config.channels, 1, config.hop)
 
     def encode(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the posterior, each (B, M, C)."""
         mean, log_variance = self.encoder(audio).transpose(1, 2).chunk(2, dim=2)
-        return mean, log_variance.clamp(*LOG_VARIANCE)
+        return mean + self.linear_encoder(audio).transpose(1, 2), log_variance.clamp(*LOG_VARIANCE)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Sound of latents, (B, 1, M * hop), about in [-1, 1]."""
-        sound: Tensor = self.decoder(latents.transpose(1, 2))
+        channels_first = latents.transpose(1, 2)
+        sound: Tensor = self.decoder(channels_first) + self.linear_decoder(channels_first)
         return sound
 
 
@@ -72,10 +75,14 @@ def _down(channels: int, out: int, stride: int) -> nn.Module:
     return nn.Sequential(nn.ZeroPad1d((left, stride - left)), nn.Conv1d(channels, out, 2 * stride, stride))
 
 
-def _up(channels: int, out: int, stride: int) -> nn.Module:
+def _up(channels: int, out: int, stride: int, *, starts_at_nothing: bool = False) -> nn.Module:
     """The inverse in shape and place of `_down`."""
-    left = stride // 2
-    return nn.Sequential(nn.ConvTranspose1d(channels, out, 2 * stride, stride), Crop(left, stride - left))
+    left, widen = stride // 2, nn.ConvTranspose1d(channels, out, 2 * stride, stride)
+    if starts_at_nothing:
+        nn.init.zeros_(widen.weight)
+        assert widen.bias is not None
+        nn.init.zeros_(widen.bias)
+    return nn.Sequential(widen, Crop(left, stride - left))
 
 
 class Crop(nn.Module):

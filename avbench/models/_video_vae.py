@@ -3,8 +3,11 @@
 As in MAGVIT-v2 (arXiv 2310.05737) and the autoencoders of later video models, the first latent frame stands for one
 frame and each further one for ``temporal`` frames, so a picture is a video of one frame. To stay light on a CPU, space
 and time are never convolved together: two-dimensional convolutions see one frame, and `TimeMix` sees one cell over
-three frames. Norms look at one frame alone, or the future would leak into the past through their statistics. They stand
-in residual branches only: the path between is linear, so brightness and colour pass it from the first step on.
+three frames. Norms look at one frame alone, or the future would leak into the past through their statistics.
+
+A linear map of each cell to its latent and back (`CellsToLatents`, `LatentsToCells`) lies beside the network, which
+begins at nothing: within some hundred steps the codec is as good as principal components, and what the network then
+learns comes on top.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ class VideoVAE(nn.Module):
             down += [*blocks(narrow), PerFrame(nn.Conv2d(narrow, wide, 3, stride=2, padding=1))]
         for _ in range(steps):
             down += [*blocks(deep), TimeMix(deep, groups), TimeDown(deep)]
-        moments = PerFrame(narrow_at_first(nn.Conv2d(deep, 2 * config.channels, 3, padding=1)))
+        moments = PerFrame(moments_at_first(nn.Conv2d(deep, 2 * config.channels, 3, padding=1)))
         self.encoder = nn.Sequential(*down, *blocks(deep), TimeMix(deep, groups), moments)
 
         entry = PerFrame(nn.Conv2d(config.channels, deep, 3, padding=1))
@@ -51,18 +54,50 @@ class VideoVAE(nn.Module):
         for narrow, wide in reversed(list(pairwise(widths))):
             widened = nn.Conv2d(wide, 4 * narrow, 3, padding=1)
             up += [PerFrame(nn.Sequential(widened, nn.PixelShuffle(2))), *blocks(narrow)]
-        head = nn.Sequential(nn.Conv2d(widths[0], 12, 3, padding=1), nn.PixelShuffle(2))
+        head = nn.Sequential(_zero(nn.Conv2d(widths[0], 12, 3, padding=1)), nn.PixelShuffle(2))
         self.decoder = nn.Sequential(*up, PerFrame(head))
+        self.linear_encoder, self.linear_decoder = CellsToLatents(config), LatentsToCells(config)
 
     def encode(self, video: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the posterior, each (B, N, C, h, w), of pictures in [-1, 1]."""
         mean, log_variance = self.encoder(video).chunk(2, dim=2)
-        return mean, log_variance.clamp(*LOG_VARIANCE)
+        return mean + self.linear_encoder(video), log_variance.clamp(*LOG_VARIANCE)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures of latents, about in [-1, 1]."""
         pictures: Tensor = self.decoder(latents)
-        return pictures
+        return pictures + self.linear_decoder(latents)
+
+
+class CellsToLatents(nn.Module):
+    """A linear map of the frames and pixels that a latent stands for; before the first frame stands the first."""
+
+    def __init__(self, config: VideoVAEConfig) -> None:
+        super().__init__()
+        self.temporal = config.temporal
+        self.map = nn.Conv2d(3 * config.temporal, config.channels, config.spatial, config.spatial)
+
+    def forward(self, video: Tensor) -> Tensor:
+        """(B, 1 + temporal k, 3, H, W) -> (B, 1 + k, C, h, w)."""
+        whole = torch.cat([video[:, :1].expand(-1, self.temporal - 1, -1, -1, -1), video], 1)
+        groups = whole.unflatten(1, (-1, self.temporal)).flatten(2, 3)
+        latents: Tensor = self.map(groups.flatten(0, 1))
+        return latents.unflatten(0, groups.shape[:2])
+
+
+class LatentsToCells(nn.Module):
+    """A linear map of a latent to the frames and pixels it stands for; of the first, only the last frame is one."""
+
+    def __init__(self, config: VideoVAEConfig) -> None:
+        super().__init__()
+        self.temporal = config.temporal
+        self.map = nn.ConvTranspose2d(config.channels, 3 * config.temporal, config.spatial, config.spatial)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """(B, 1 + k, C, h, w) -> (B, 1 + temporal k, 3, H, W)."""
+        groups = self.map(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+        frames: Tensor = groups.unflatten(2, (self.temporal, 3)).flatten(1, 2)
+        return frames[:, self.temporal - 1 :]
 
 
 class PerFrame(nn.Module):
@@ -137,19 +172,20 @@ class TimeUp(nn.Module):
         return both[:, 1:]
 
 
-def narrow_at_first(layer: nn.Conv1d | nn.Conv2d) -> nn.Module:
-    """A layer that gives means and log variances: at first the noise is small beside the means, not ten times as large.
+def moments_at_first(layer: nn.Conv1d | nn.Conv2d) -> nn.Module:
+    """A layer that gives means and log variances: at first no mean, and a noise small beside those of the linear map.
 
-    Otherwise hundreds of steps go by until anything but the brightest passes the latents.
+    With a noise of one, hundreds of steps go by until anything but the brightest passes the latents.
     """
+    _zero(layer)
     assert layer.bias is not None
     with torch.no_grad():
         layer.bias[len(layer.bias) // 2 :] = FIRST_LOG_VARIANCE
     return layer
 
 
-def _zero(layer: nn.Conv2d) -> nn.Conv2d:
-    """Starts a residual branch at nothing."""
+def _zero(layer: nn.Conv1d | nn.Conv2d) -> nn.Conv1d | nn.Conv2d:
+    """Starts a branch at nothing."""
     nn.init.zeros_(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
