@@ -38,7 +38,8 @@ class VideoStep(Step):
         model: Repository of the Hugging Face hub, or a folder in the layout of ``DiffusionPipeline.save_pretrained``;
             ``untrained`` is a tiny one with random weights, made on the spot, to see the line work without a network.
         revision: Commit, tag or branch of the repository; ``samples.json`` has the commit that was found.
-        files: Which files of the repository, as shell patterns on their paths. Pickles and Python files are never read.
+        files: Which files of the repository, as shell patterns on their paths; each must match one. Pickles and Python
+            files are never read.
         gated: The hub gives it only to signed-in users who accepted its terms there.
         licence: Of the weights.
         non_commercial: That licence forbids commercial use: the weights are used only with ``--accept-license``.
@@ -61,7 +62,7 @@ class VideoStep(Step):
 
     model: str = Field(min_length=1)
     revision: str = "main"
-    files: tuple[str, ...] = ("*.json", "*.safetensors", "*.model")
+    files: tuple[str, ...] = ("*.json", "*.safetensors")
     gated: bool = False
     licence: str = Field(min_length=1)
     non_commercial: bool = False

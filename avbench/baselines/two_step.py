@@ -57,9 +57,10 @@ def steps_of(recipe: BaselineRecipe) -> TwoStepRecipe:
 def licences(steps: TwoStepRecipe) -> tuple[Licence, ...]:
     """On what terms the two models may be used."""
     video, sound = steps.video, steps.sound
-    hub = f"https://huggingface.co/{video.model}"
-    url = "" if video.model == UNTRAINED or text_to_video.is_folder(video) else hub
-    found = [Licence(video.model, video.licence, _FORBIDS if video.non_commercial else "", url)]
+    found = []
+    if video.model != UNTRAINED:
+        url = "" if text_to_video.is_folder(video) else f"https://huggingface.co/{video.model}"
+        found.append(Licence(video.model, video.licence, _FORBIDS if video.non_commercial else "", url))
     if isinstance(sound, MMAudioStep):
         condition = _FORBIDS if sound.non_commercial else ""
         found.append(Licence(f"MMAudio {sound.variant} (weights)", sound.licence, condition, mmaudio.LICENCE_URL))

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
 
-from avbench import hub_weights
 from avbench.baselines import _two_step_video as steps
 from avbench.baselines._two_step_video import Videos, Wanted
 from avbench.errors import UserError
@@ -19,6 +19,7 @@ from avbench.progress import SILENT, Bar
 from avbench.recipe import parse
 from avbench.recipe_two_step import VideoStep
 from tests.baselines import tiny_pipelines
+from tests.servers import HubServer
 
 CPU = torch.device("cpu")
 
@@ -83,6 +84,25 @@ def test_pictures_that_are_there_are_not_made_again_unless_prompt_or_settings_ch
     make(step(models / "cogvideox"), tmp_path, Wanted("a", "three", 1), clips[1])
     make(step(models / "cogvideox", guidance=3.0), tmp_path, clips[1])
     assert calls == ["two", "three", "two"]
+
+
+def test_a_kill_between_new_pictures_and_their_note_leaves_no_wrong_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos, old, new = Videos(tmp_path, {}), Wanted("a", "one", 1), Wanted("a", "two", 1)
+    videos.write(old, np.zeros((2, 4, 4, 3), np.uint8), 8.0)
+    assert videos.has(old)
+    assert not videos.has(new)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        videos.write(new, np.ones((2, 4, 4, 3), np.uint8), 8.0)
+    assert videos.read(old)[0].all()  # these are the new pictures
+    assert not videos.has(old)
+    assert not videos.has(new)
 
 
 @pytest.mark.slow
@@ -189,29 +209,28 @@ def test_a_bare_sentencepiece_tokenizer_needs_the_extra(
         steps.check_files(own)
 
 
-def test_a_repository_is_fetched_with_its_licence_and_known_by_its_commit(
+@pytest.mark.slow
+def test_a_repository_is_fetched_without_pickles_and_code_and_known_by_its_commit(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[hub_weights.HubModel, bool]] = []
-    here = tmp_path / "snapshots" / ("c0ffee" * 6 + "beef")
-    here.parent.mkdir()
-    here.symlink_to(models / "cogvideox")
-
-    def snapshot(model: hub_weights.HubModel, *, accept_licence: bool, reporter: object) -> Path:
-        asked.append((model, accept_licence))
-        return here
-
-    monkeypatch.setattr(hub_weights, "snapshot", snapshot)
-    how = step("owner/name", revision="v1", licence="CC-BY-NC 4.0", non_commercial=True)
-    weights = steps.locate(how, tmp_path / "x", accept_licence=True, reporter=SILENT)
-    ((model, accepted),) = asked
-    assert (model.repo, model.revision, model.licence, model.non_commercial) == (
-        "owner/name", "v1", "CC-BY-NC 4.0", True,
-    )  # fmt: skip
-    assert not any(pattern.endswith((".bin", ".pt", ".py")) or pattern == "*" for pattern in model.patterns)
-    assert accepted
-    assert weights.revision == "c0ffee" * 6 + "beef"
-    assert steps.about(how, weights)["revision"] == weights.revision
+    repo = copied(models / "cogvideox", tmp_path / "repo")
+    (repo / "pipeline.py").write_text("raise SystemExit")
+    (repo / "vae" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    how = step("owner/name", licence="CC-BY-NC 4.0", non_commercial=True)
+    with HubServer({"owner/name": repo}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        with pytest.raises(UserError, match=r"owner/name: its licence, CC-BY-NC 4\.0, forbids commercial use"):
+            steps.locate(how, tmp_path / "x", accept_licence=False, reporter=SILENT)
+        weights = steps.locate(how, tmp_path / "x", accept_licence=True, reporter=SILENT)
+    assert weights.revision == hub.commit
+    assert steps.about(how, weights)["revision"] == hub.commit
+    names = {path.name for path in weights.folder.rglob("*")}
+    assert "diffusion_pytorch_model.safetensors" in names
+    assert not {"pipeline.py", "diffusion_pytorch_model.bin"} & names
+    # without the hub, from what was fetched
+    (video,) = make(how.model_copy(update={"non_commercial": False}), tmp_path, Wanted("a", "a dog", 1))
+    assert np.array_equal(video, make(step(models / "cogvideox"), tmp_path / "b", Wanted("a", "a dog", 1))[0])
 
 
 def test_the_same_folder_elsewhere_is_the_same_model(models: Path, tmp_path: Path) -> None:

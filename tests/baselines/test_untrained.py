@@ -118,3 +118,13 @@ def test_a_film_that_does_not_read_back_is_not_published(tmp_path: Path, monkeyp
     with pytest.raises(MediaError, match=r"a\.mp4: reads back with 2 frames and 3200 samples instead of 3 and 3200"):
         write_film(tmp_path / "a.mp4", np.zeros((3, 16, 16, 3), np.uint8), 10.0, np.zeros((1, 3200), np.float32), 16000)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_film_of_another_rate_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = media.encode
+    monkeypatch.setattr(
+        media, "encode", lambda path, video, fps, *rest, **how: whole(path, video, 2 * fps, *rest, **how)
+    )
+    with pytest.raises(MediaError, match=r"a\.mp4: reads back with a time stamp that is 0\.1000 s off"):
+        write_film(tmp_path / "a.mp4", np.zeros((3, 16, 16, 3), np.uint8), 10.0, np.zeros((1, 4800), np.float32), 16000)
+    assert list(tmp_path.iterdir()) == []
