@@ -18,6 +18,7 @@ IDS: dict[str, str] = {
     "avdit": "f5a80999",
     "cd-fvd": "fda01ff3",
     "common-metrics": "87a8a36b",
+    "demo-64": "95c1f3a5",
     "demo-v1": "dcd66156",
     "fad-av-benchmark": "f0cc96fc",
     "fad-fadtk": "cd9fe750",

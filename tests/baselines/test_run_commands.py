@@ -17,9 +17,10 @@ from avbench import cli
 from avbench.leaderboard import records
 from avbench.leaderboard.records import ResultRecord
 from avbench.models.mmdiffusion import PRESETS, MMDiffusion
+from avbench.models.superres import PRESETS as SUPER_PRESETS, SuperResConfig
 from avbench.workspace import file_sha256
 from tests.baselines.test_mmdiffusion_run import TOY as WIDER
-from tests.clips import clip
+from tests.clips import clip, write_mp4
 from tests.models.mmdiffusion_cases import shapes_of, weights
 from tests.training.rendered_sets import write_clips
 
@@ -174,6 +175,33 @@ def test_an_imported_file_goes_through_to_the_leaderboard(toy: Path, tmp_path: P
     assert {score.metric for score in record.scores if score.value is not None} == {"av_align", "mel_fd", "flow_fd"}
     assert "mmdiffusion published" in (board / "README.md").read_text()
     assert not (run / "log.jsonl").exists()
+
+
+def test_enlarged_clips_are_scored_at_their_own_size(toy: Path, tmp_path: Path) -> None:
+    avbench("sample", "mmdiffusion", "--out", toy / "run")
+    text = (
+        RECIPE.replace('"mmdiffusion"', '"mmdiffusion-sr"').replace('"demo-v1"', '"demo-64"').replace("n = 10", "n = 8")
+    )
+    how = f'scheduler = "ddpm"\nspacing = "leading"\nenlarge = "{toy / "run" / "samples"}"\n'
+    (tmp_path / "larger.toml").write_text(text + how)
+    config = SuperResConfig(
+        small_size=8, large_size=32, model_channels=8, channel_mult=(1, 2), num_res_blocks=1,
+        attention_resolutions=(2,), attention_heads=2, norm_groups=4,
+    )  # fmt: skip
+    films = tmp_path / "real"
+    for number in range(8):
+        write_mp4(films / f"{number}.mp4", number, size=64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SUPER_PRESETS, "toy", config)
+        out = ("--out", tmp_path / "run", "--preset", tmp_path / "larger.toml")
+        avbench("train", "mmdiffusion-sr", *out, "--dataset", toy / "data")
+        avbench("sample", "mmdiffusion-sr", *out)
+        avbench("score", tmp_path / "run" / "samples", "--reference", films, "--workers", 1)
+    record = records.load(tmp_path / "run" / "samples" / "result.json")
+    assert (record.display_name, record.task, record.n_used) == ("mmdiffusion-sr toy", "joint", 8)
+    assert (record.protocol.name, record.protocol.settings["size"]) == ("demo-64", 64)
+    assert extras(record)["given"]["clips"] == 10
+    assert {score.metric for score in record.scores if score.value is not None} == {"av_align", "mel_fd", "flow_fd"}
 
 
 def test_an_imported_run_without_its_dataset_is_told_so_before_anything_is_sampled(
