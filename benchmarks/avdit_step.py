@@ -1,7 +1,7 @@
 """A training step of AVDiT at the paper's shape, beside the same network written straightforwardly.
 
-    python benchmarks/avdit_step.py [--layers 2 4]
-    python benchmarks/avdit_step.py --device cuda --batch 8 --compile
+    python -m benchmarks.avdit_step [--layers 2 4]
+    python -m benchmarks.avdit_step --device cuda --batch 8 --compile
 
 The paper has published no code to compare with (arXiv 2405.13762). "Straightforward" is `PerTokenAVDiT` below: every
 token has a noise level, and its embedding and modulation are computed per token; attention writes its matrix of scores
@@ -37,6 +37,7 @@ from avbench.diffusion.noise_schedule import linear_schedule
 from avbench.models._avdit_blocks import Block, modulated
 from avbench.models._coupled_blocks import timestep_embedding
 from avbench.models.avdit import LEAST_LEVEL, PRESETS, PREVIOUS_LIMIT, AVDiT, AVDiTConfig
+from benchmarks.mmdiffusion_step import matrix_rate, synchronize
 
 STEPS = 1000
 LEARNING_RATE, CLIP_NORM = 5e-4, 1.0
@@ -116,12 +117,6 @@ def inputs(config: AVDiTConfig, batch: int, device: torch.device) -> NoisyTokens
     return noise_tokens(linear_schedule(STEPS), video, audio, levels, config.audio_slices, generator)
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait for a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def report_steps(variant: str, config: AVDiTConfig, batch: int, steps: int, device: torch.device) -> None:
     """Take training steps; print the median seconds of all but the first, and the peak of this process in bytes."""
     kind, precision, *compiled = variant.split()
@@ -156,7 +151,16 @@ def measured(args: argparse.Namespace, names: list[str], layers: int) -> dict[st
     found: dict[str, list[tuple[float, int]]] = {name: [] for name in names}
     for _ in range(args.repeats):
         for name, runs in found.items():
-            command = [sys.executable, __file__, *sys.argv[1:], "--layers", str(layers), "--steps-of", name]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.avdit_step",
+                *sys.argv[1:],
+                "--layers",
+                str(layers),
+                "--steps-of",
+                name,
+            ]
             answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
             runs.append(tuple(json.loads(answer)))
     return {name: (statistics.median(s for s, _ in runs), max(p for _, p in runs)) for name, runs in found.items()}
@@ -183,20 +187,6 @@ def flop_of_step(config: AVDiTConfig, batch: int) -> float:
     with FlopCounterMode(display=False) as counted:
         network(video, audio, levels, levels)
     return 3 * counted.get_total_flops()
-
-
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Best of some measured rates of a large matrix product, FLOP/s."""
-    side = 8192 if device.type == "cuda" else 3072
-    a = torch.randn(side, side, device=device).to(dtype)
-    rates = []
-    for _ in range(6):
-        synchronize(device)
-        begun = time.perf_counter()
-        a @ a
-        synchronize(device)
-        rates.append(2 * side**3 / (time.perf_counter() - begun))
-    return max(rates)
 
 
 def table(title: str, rows: dict[str, tuple[float, int]], flop: float, device: torch.device) -> None:
