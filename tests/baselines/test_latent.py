@@ -281,7 +281,7 @@ def test_training_takes_noise_off_the_latents_of_simple_clips(tmp_path: Path) ->
     result = latent.train(data, recipe(train=how), tmp_path / "run", device=CPU)
     # a network that learns nothing stays at 2: noise of variance 1 in both modalities
     assert result.first_loss > 1.9
-    assert result.final_loss < 0.7 * result.first_loss
+    assert result.final_loss < 0.8 * result.first_loss
 
 
 @pytest.mark.slow
