@@ -29,14 +29,16 @@ from avbench.schema import Score
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NAME = "sweep"
+
 STRATEGIES: Mapping[str, tuple[str, ...]] = {
     "vanilla": ("vanilla",),
     "pm": ("pm",),
     "pt": ("pt",),
     "ptm": ("ptm",),
+    "monl": ("vanilla", "pm", "pt", "ptm"),
     "pt+pm": ("pt", "pm"),
     "pt+pm+ptm": ("pt", "pm", "ptm"),
-    "monl": ("vanilla", "pm", "pt", "ptm"),
 }
 """Rows of the table: which strategies are mixed in equal shares; ``monl`` is the paper's mixture."""
 
@@ -86,6 +88,11 @@ class Table:
         """Metrics that have at least one value."""
         return list(dict.fromkeys(cell.score.metric for cell in self.cells if cell.score.value is not None))
 
+    @property
+    def strategies(self) -> list[str]:
+        """Strategies that were scored, in the order of `STRATEGIES`."""
+        return list(dict.fromkeys(cell.strategy for cell in self.cells))
+
     def at(self, metric: str, strategy: str, task: str) -> Cell | None:
         """One cell, or None where it was not scored."""
         wanted = (metric, strategy, task)
@@ -93,7 +100,7 @@ class Table:
 
 
 def run_sweep(run: Run, workers: int | None = None) -> Table:
-    """Train, sample and score every strategy.
+    """Train, sample and score every strategy; the table in the folder of the sweep grows with each.
 
     Args:
         run: Baseline, recipe, data and device; its folder becomes the folder of the sweep.
@@ -131,8 +138,10 @@ def run_sweep(run: Run, workers: int | None = None) -> Table:
                 reporter=run.reporter,
             )
             cells += [Cell(name, task, record.protocol.id, score) for score in record.scores]
-    card = record.dataset
-    return Table(tuple(cells), run.recipe.training.steps, run.recipe.sample.n, f"{card.name} {card.version}".strip())
+        data = f"{record.dataset.name} {record.dataset.version}".strip()
+        table = Table(tuple(cells), run.recipe.training.steps, run.recipe.sample.n, data)
+        write(table, run.folder)
+    return table
 
 
 def conditions(bounds_s: Sequence[float], dataset: Path, rules: Protocol) -> dict[str, ConditionRecipe | None]:
@@ -171,7 +180,7 @@ def write(table: Table, folder: Path) -> list[Path]:
     Returns:
         The files.
     """
-    paths = [folder / f"sweep{suffix}" for suffix in (".md", ".csv", ".png")]
+    paths = [folder / f"{NAME}{suffix}" for suffix in (".md", ".csv", ".png")]
     workspace.write_text(paths[0], markdown(table))
     with workspace.publish(paths[1]) as temporary:
         pd.DataFrame(_rows(table)).to_csv(temporary, index=False)
@@ -184,15 +193,17 @@ def markdown(table: Table) -> str:
     lines = [f"{table.dataset}, {table.steps} training steps per strategy, {table.n} clips per task."]
     for name in table.metrics:
         about = facts_of(name)
-        cells = {(s, t): table.at(name, s, t) for s in STRATEGIES for t in TASKS}
+        cells = {(s, t): table.at(name, s, t) for s in table.strategies for t in TASKS}
         values = [c.score.value for c in cells.values() if c and c.score.value is not None]
         places = decimals(values)
         lines += ["", f"**{about.heading}** ({about.direction})", "", f"| strategy | {' | '.join(TASKS)} |"]
         lines += ["|---" * (1 + len(TASKS)) + "|"]
-        for strategy in STRATEGIES:
+        for strategy in table.strategies:
             lines.append(f"| {strategy} | {' | '.join(_shown(cells[strategy, task], places) for task in TASKS)} |")
         for label, pick in (("real clips through the codec", _codec_floor), ("floor or chance", _floor)):
-            found = [next((pick(c) for s in STRATEGIES if (c := cells[s, task]) and c.score), None) for task in TASKS]
+            found = [
+                next((pick(c) for s in table.strategies if (c := cells[s, task]) and c.score), None) for task in TASKS
+            ]
             if any(value is not None for value in found):
                 shown = " | ".join("" if value is None else number(value, places) for value in found)
                 lines.append(f"| *{label}* | {shown} |")
@@ -246,15 +257,15 @@ def _draw(table: Table, path: Path) -> None:
         for row, name in zip(panels, names, strict=False):
             for axes, task in zip(row, TASKS, strict=True):
                 axes.set_title(f"{facts_of(name).heading}, {task}")
-                _panel(axes, [table.at(name, strategy, task) for strategy in STRATEGIES])
+                _panel(axes, [table.at(name, strategy, task) for strategy in table.strategies], table.strategies)
         with workspace.publish(path) as temporary:
             figure.savefig(temporary, metadata={"Software": None})
 
 
-def _panel(axes: Axes, cells: Sequence[Cell | None]) -> None:
+def _panel(axes: Axes, cells: Sequence[Cell | None], names: Sequence[str]) -> None:
     """One dot and line per strategy, the first on top; a dashed line where the floor or the chance level lies."""
-    axes.set_yticks(range(len(STRATEGIES)), list(STRATEGIES))
-    axes.set_ylim(len(STRATEGIES) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(True, axis="x", alpha=0.25, linewidth=0.5)
     found = [(place, cell.score) for place, cell in enumerate(cells) if cell is not None]
     present = [(place, score.value, score) for place, score in found if score.value is not None]

@@ -56,7 +56,7 @@ def test_the_table_shows_values_with_intervals_and_leaves_out_what_was_given(tmp
     written = sweep.write(table(), tmp_path)
     text = written[0].read_text()
     assert "| vanilla | 1.000 [0.500, 9.000] | 1.000 [0.500, 9.000] | — |" in text
-    assert "| monl | 7.000 [0.500, 9.000] |" in text
+    assert "| monl | 5.000 [0.500, 9.000] |" in text
     assert "continue demo-v1-12f@00000000" in text
     rows = list(csv.DictReader(written[1].open()))
     assert len(rows) == 35
@@ -64,6 +64,13 @@ def test_the_table_shows_values_with_intervals_and_leaves_out_what_was_given(tmp
     assert (given["value"], given["reason"]) == ("", "the picture was given, not made (v2a)")
     with Image.open(written[2]) as picture:
         assert picture.size[0] > 1000
+
+
+def test_a_table_of_a_sweep_under_way_shows_what_there_is(tmp_path: Path) -> None:
+    cells = tuple(cell for cell in table().cells if cell.strategy in ("vanilla", "pm"))
+    text = sweep.write(Table(cells, 100, 48, "demo 1"), tmp_path)[0].read_text()
+    assert "| pm |" in text
+    assert "| ptm |" not in text
 
 
 def test_a_baseline_with_one_noise_level_is_refused(tmp_path: Path) -> None:
@@ -76,6 +83,7 @@ def test_a_baseline_with_one_noise_level_is_refused(tmp_path: Path) -> None:
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     avdit_toy.install(monkeypatch)
     monkeypatch.setattr(sweep, "STRATEGIES", {"vanilla": ("vanilla",), "monl": ("vanilla", "pm", "pt", "ptm")})
+    monkeypatch.setattr(sweep, "TASKS", ("joint", "a2v", "inpaint"))
     dataset = avdit_toy.write_set(tmp_path / "data")
     rules = tmp_path / "rules.toml"
     rules.write_text(
@@ -102,6 +110,7 @@ def test_a_sweep_trains_samples_and_scores_every_strategy_and_goes_on_where_it_s
     differing = {key for key in configs["monl"] if configs["monl"][key] != configs["vanilla"][key]}
     assert differing == {"noise_levels"}
     assert configs["vanilla"]["noise_levels"]["weights"] == {"vanilla": 1.0}
+    assert "| monl |" in (toy.folder / "sweep.md").read_text()
     joint, given = found.at("mel_fd", "monl", "joint"), found.at("mel_fd", "monl", "a2v")
     assert joint is not None
     assert given is not None

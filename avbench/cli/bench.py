@@ -266,8 +266,7 @@ def _sweep(run: Run, kind: str, workers: int | None, out: Path | None) -> None:
     place = out or run.folder.with_name(f"{run.folder.name}-sweep")
     table = sweep.run_sweep(replace(run, folder=place), workers)
     _show(sweep.markdown(table).splitlines())
-    for path in sweep.write(table, place):
-        run.reporter.note(f"wrote {path}")
+    run.reporter.note(f"wrote {place / sweep.NAME}.md, .csv and .png")
 
 
 def _show(lines: list[str]) -> None:
