@@ -9,11 +9,13 @@ The program cuts a video back to whole frames of 25 per second, and so gives 6.0
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from avbench import media
@@ -31,6 +33,7 @@ SLACK_S = 0.1
 
 _INPUT = "clip.mp4"
 _LOG = "mmaudio.log"
+_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 def program(step: MMAudioStep) -> Program:
@@ -87,7 +90,14 @@ def command(
 
 
 def make_sound(
-    step: MMAudioStep, video: NDArray[np.uint8], fps: float, prompt: str, seed: int, folder: Path
+    step: MMAudioStep,
+    video: NDArray[np.uint8],
+    fps: float,
+    prompt: str,
+    seed: int,
+    folder: Path,
+    *,
+    device: torch.device,
 ) -> tuple[NDArray[np.float32], int]:
     """The sound of one clip.
 
@@ -98,6 +108,7 @@ def make_sound(
         prompt: The text.
         seed: Of its noise.
         folder: For the program's files; deleted when all went well, left with the program's log otherwise.
+        device: Where the program computes.
 
     Returns:
         float32 (1, L), as long as the picture, and its rate.
@@ -118,7 +129,7 @@ def make_sound(
     why = run_program(
         words,
         folder=places[CHECKOUT],
-        env=environment(what, places),
+        env={**environment(what, places), **_visible(device)},
         work=folder,
         log=log,
         timeout_s=step.timeout_s,
@@ -129,6 +140,16 @@ def make_sound(
     sound, rate = _read(folder / "out" / f"{Path(_INPUT).stem}.flac", seconds)
     shutil.rmtree(folder)
     return sound, rate
+
+
+def _visible(device: torch.device) -> dict[str, str]:
+    """The variable that leaves the program no GPU but the one that was asked for; it takes the first it sees."""
+    if device.type != "cuda":
+        return {_GPUS: ""}
+    if device.index is None:
+        return {}
+    seen = os.environ.get(_GPUS, "").split(",")
+    return {_GPUS: seen[device.index] if seen != [""] else str(device.index)}
 
 
 def _read(path: Path, seconds: float) -> tuple[NDArray[np.float32], int]:

@@ -164,7 +164,8 @@ def _sound_of(steps: TwoStepRecipe, seed: int, run: Path, device: torch.device) 
         mmaudio.require(step)
 
         def by_program(clip: Wanted, number: int, video: NDArray[np.uint8], fps: float, bar: Bar) -> Sound:
-            sound = mmaudio.make_sound(step, video, fps, clip.prompt, clip.seed, run / "sounds" / clip.name)
+            folder = run / "sounds" / clip.name
+            sound = mmaudio.make_sound(step, video, fps, clip.prompt, clip.seed, folder, device=device)
             bar.advance()
             return sound
 

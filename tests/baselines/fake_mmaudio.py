@@ -34,7 +34,7 @@ args = parser.parse_args()
 with av.open(str(args.video)) as film:
     times = [float(frame.time) for frame in film.decode(video=0)]
 call = {key: str(value) for key, value in vars(args).items()}
-call |= {"frames": len(times), "environment": sorted(os.environ)}
+call |= {"frames": len(times), "environment": dict(os.environ)}
 with open("calls.jsonl", "a") as log:
     log.write(json.dumps(call) + "\\n")
 if "CRASH" in args.prompt:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from avbench.baselines import _two_step_mmaudio as steps
 from avbench.errors import MediaError, UserError
@@ -18,6 +19,7 @@ from avbench.recipe import parse
 from avbench.recipe_two_step import MMAudioStep
 from tests.baselines import fake_mmaudio
 
+CPU = torch.device("cpu")
 VIDEO = np.random.default_rng(0).integers(0, 255, (49, 16, 24, 3), dtype=np.uint8)
 
 
@@ -42,7 +44,7 @@ def test_the_sound_is_to_the_sample_as_long_as_the_picture_and_the_program_is_to
 ) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "x")
     prompt = "--seed=5 a band;\nplays 'loud' $(touch here)"
-    sound, rate = steps.make_sound(step(place), VIDEO, 8.0, prompt, 2**32 - 1, tmp_path / "work")
+    sound, rate = steps.make_sound(step(place), VIDEO, 8.0, prompt, 2**32 - 1, tmp_path / "work", device=CPU)
     assert (sound.shape, sound.dtype, rate) == ((1, 270112), np.float32, 44100)  # 49 / 8 s of 44100 Hz: 270112.5
     assert np.abs(sound[0, -1000:]).max() > 0.1  # to the very end, not padded
     told = calls(place)[-1]
@@ -53,8 +55,9 @@ def test_the_sound_is_to_the_sample_as_long_as_the_picture_and_the_program_is_to
     assert told["skip_video_composite"] == "True"
     assert "PATH" in told["environment"]
     assert "SECRET_TOKEN" not in told["environment"]
+    assert told["environment"]["CUDA_VISIBLE_DEVICES"] == ""  # the CPU was asked for
     assert not (tmp_path / "work").exists()
-    other, _ = steps.make_sound(step(place), VIDEO, 8.0, "a band", 7, tmp_path / "work")
+    other, _ = steps.make_sound(step(place), VIDEO, 8.0, "a band", 7, tmp_path / "work", device=CPU)
     assert not np.array_equal(sound, other)
 
 
@@ -73,16 +76,16 @@ def test_a_failure_is_one_sentence_and_leaves_the_program_s_log(
     place: tuple[Path, str], tmp_path: Path, prompt: str, message: str
 ) -> None:
     with pytest.raises(MediaError, match=message) as told:
-        steps.make_sound(step(place), VIDEO, 8.0, prompt, 1, tmp_path / "work")
+        steps.make_sound(step(place), VIDEO, 8.0, prompt, 1, tmp_path / "work", device=CPU)
     assert str(tmp_path) not in str(told.value)
     assert (tmp_path / "work" / "mmaudio.log").is_file()
-    steps.make_sound(step(place), VIDEO, 8.0, "well", 1, tmp_path / "work")
+    steps.make_sound(step(place), VIDEO, 8.0, "well", 1, tmp_path / "work", device=CPU)
 
 
 @pytest.mark.slow
 def test_a_program_that_hangs_is_ended_with_all_it_started(place: tuple[Path, str], tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="MMAudio did not end within 8 s"):
-        steps.make_sound(step(place, timeout_s=8), VIDEO[:5], 8.0, "HANG", 1, tmp_path / "work")
+        steps.make_sound(step(place, timeout_s=8), VIDEO[:5], 8.0, "HANG", 1, tmp_path / "work", device=CPU)
     child = int((place[0] / "child.pid").read_text())
     state = Path(f"/proc/{child}/stat")
     assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
@@ -118,11 +121,12 @@ def test_a_changed_checkout_is_refused(tmp_path: Path) -> None:
 def test_a_program_left_by_a_killed_avbench_is_ended_first(place: tuple[Path, str], tmp_path: Path) -> None:
     work = tmp_path / "work"
     script = (
-        "import numpy as np, sys; from pathlib import Path\n"
+        "import numpy as np, torch; from pathlib import Path\n"
         "from avbench.baselines import _two_step_mmaudio as steps\n"
         "from avbench.recipe_two_step import MMAudioStep\n"
         f"step = MMAudioStep(**{step(place).model_dump()!r})\n"
-        f"steps.make_sound(step, np.zeros((5, 16, 16, 3), np.uint8), 8.0, 'HANG', 1, Path({str(work)!r}))\n"
+        "video, device = np.zeros((5, 16, 16, 3), np.uint8), torch.device('cpu')\n"
+        f"steps.make_sound(step, video, 8.0, 'HANG', 1, Path({str(work)!r}), device=device)\n"
     )
     (place[0] / "child.pid").unlink(missing_ok=True)
     avbench = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(Path.cwd())})
@@ -132,6 +136,26 @@ def test_a_program_left_by_a_killed_avbench_is_ended_first(place: tuple[Path, st
     avbench.wait()
     child = int((place[0] / "child.pid").read_text())
     assert Path(f"/proc/{child}").exists()
-    steps.make_sound(step(place), VIDEO[:5], 8.0, "well", 1, work)
+    steps.make_sound(step(place), VIDEO[:5], 8.0, "well", 1, work, device=CPU)
     state = Path(f"/proc/{child}/stat")
     assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.parametrize(
+    ("device", "seen", "left"),
+    [
+        ("cpu", "0,1", ""),
+        ("cuda", "3", None),
+        ("cuda:1", None, "1"),
+        ("cuda:1", "4,6", "6"),
+        ("cuda:0", "GPU-ab", "GPU-ab"),
+    ],
+)
+def test_the_program_sees_the_gpu_that_was_asked_for(
+    device: str, seen: str | None, left: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if seen is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+    assert steps._visible(torch.device(device)).get("CUDA_VISIBLE_DEVICES") == left
