@@ -39,6 +39,12 @@ def draw(rows: Sequence[dict[str, float]], path: Path) -> bool:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogFormatter
 
+    class Plain(LogFormatter):
+        """Labels where the axis has room for them, as plain numbers: 0.99 and not 1e+00."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
     table = pd.DataFrame(list(rows))
     shown = [name for name in MODALITIES if len(series(table, loss_name(name))[0])]
     if not shown:
@@ -60,8 +66,8 @@ def draw(rows: Sequence[dict[str, float]], path: Path) -> bool:
             axes.set(xscale="log", yscale="log", xlabel="optimizer step")
             axes.grid(True, which="both", alpha=0.25, linewidth=0.5)
             for axis in (axes.xaxis, axes.yaxis):  # plain numbers, and fewer where there are decades
-                axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
-                axis.set_major_formatter(LogFormatter())
+                axis.set_minor_formatter(Plain(minor_thresholds=(1, 0.4)))
+                axis.set_major_formatter(Plain())
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(frameon=False, fontsize=8)
         first.set_ylabel("mean squared error of the noise")

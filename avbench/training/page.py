@@ -55,9 +55,16 @@ def throughput(rows: Sequence[dict[str, float]], batch_size: int) -> dict[str, s
     return {
         "steps": f"{int(rows[-1]['step'])}",
         "clips per second": f"{batch_size / usual:.3g} (median step: {usual:.3g} s)",
-        "time in steps": f"{sum(seconds) / 3600:.2f} h",
+        "time in steps": _duration(sum(seconds)),
         "share spent waiting for data": f"{100 * waited / sum(seconds):.1f}%",
     }
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in the unit a person would use."""
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
 def _sheets(run: Path, steps: int) -> list[dict[str, Any]]:
