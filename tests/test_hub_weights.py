@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_hub_download
 
 from avbench import hub_weights
 from avbench.errors import TransientFault, UserError, WeightsMissing
@@ -96,6 +96,12 @@ def test_a_file_that_is_missing_from_the_cache_is_fetched_again(server: HubServe
     os.unlink(found / WEIGHTS)
     assert hub_weights.present(MODEL) is None
     assert (snapshot(MODEL) / WEIGHTS).is_file()
+
+
+def test_a_folder_that_another_library_filled_in_part_does_not_count_as_whole(repo: Path, server: HubServer) -> None:
+    hf_hub_download(MODEL.repo, "vae/config.json", revision="main", endpoint=server.endpoint)
+    assert hub_weights.present(MODEL) is None
+    assert (snapshot(MODEL) / WEIGHTS).read_bytes() == (repo / WEIGHTS).read_bytes()
 
 
 @pytest.mark.slow

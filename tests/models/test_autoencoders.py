@@ -71,6 +71,20 @@ def test_a_frame_depends_on_no_later_latent_frame() -> None:
         assert (moved[first : 4 * place + 1] > 0).all()
 
 
+def test_the_linear_maps_join_a_latent_with_the_frames_it_stands_for_and_no_others() -> None:
+    network = stirred(VideoVAE(VIDEO))
+    for place in range(3):
+        own = slice(0, 1) if place == 0 else slice(4 * place - 3, 4 * place + 1)
+        video, latents = noise(1, 9, 3, 16, 16), noise(1, 3, 3, 4, 4)
+        changed, other = video.clone(), latents.clone()
+        changed[:, own] += 1
+        other[:, place] += 1
+        moved = (network.linear_encoder(changed) - network.linear_encoder(video)).abs().amax((0, 2, 3, 4)) > 0
+        assert moved.tolist() == [number == place for number in range(3)]
+        drawn = (network.linear_decoder(other) - network.linear_decoder(latents)).abs().amax((0, 2, 3, 4)) > 0
+        assert drawn.nonzero()[:, 0].tolist() == list(range(9))[own]
+
+
 @pytest.mark.parametrize("strides", [(20, 4, 4), (5, 4), (7,)])
 def test_sound_becomes_a_row_and_comes_back(strides: tuple[int, ...]) -> None:
     config = AUDIO.model_copy(update={"strides": strides})
@@ -94,6 +108,24 @@ def test_a_latent_of_sound_lies_where_its_sound_is() -> None:
     other[:, 20] += 1
     heard = (network.decode(other) - network.decode(latents)).abs()[0, 0].nonzero()[:, 0]
     assert abs((heard.min() + heard.max()) / 2 - 20.5 * 20) <= 20
+
+
+def test_the_linear_maps_of_sound_look_as_far_before_a_latent_as_behind_it() -> None:
+    network, hop = stirred(AudioVAE(AUDIO)), AUDIO.hop
+    sound, latents = noise(1, 1, 9 * hop), noise(1, 9, 6).transpose(1, 2)
+    other = latents.clone()
+    other[:, :, 4] += 1
+    heard = (network.linear_decoder(other) - network.linear_decoder(latents))[0, 0].nonzero()[:, 0]
+    assert (heard.min().item(), heard.max().item()) == (4 * hop - hop // 2, 5 * hop + hop // 2 - 1)
+    for sample, is_heard in {
+        4 * hop - hop // 2 - 1: False,
+        4 * hop - hop // 2: True,
+        5 * hop + hop // 2 - 1: True,
+    }.items():
+        changed = sound.clone()
+        changed[..., sample] += 1
+        moved = (network.linear_encoder(changed) - network.linear_encoder(sound))[0, :, 4].abs().max()
+        assert (moved > 0) == is_heard, sample
 
 
 def test_a_faint_sound_stays_faint() -> None:
