@@ -178,27 +178,27 @@ def test_where_nothing_works_the_run_stops_early_and_says_why(places: Places, tm
 def test_a_kill_between_picture_and_sound_loses_neither_pictures_nor_finished_clips(
     places: Places, tmp_path: Path
 ) -> None:
-    """The third clip's sound hangs when avbench is killed: two clips are whole, and no picture is made again."""
-    texts = ("one", "two", "HANG", "four")
-    words = ["sample", "two-step", "--preset", str(places.recipe("program", n=4)), "--out", str(tmp_path)]
+    """The second clip's sound hangs when avbench is killed: one clip is whole, and no picture is made again."""
+    texts = ("one", "HANG", "three")
+    words = ["sample", "two-step", "--preset", str(places.recipe("program", n=3)), "--out", str(tmp_path)]
     words += ["--prompts", places.prompts(*texts), "--accept-license", "--device", "cpu"]
     marker = places.folder / "MMAudio" / "child.pid"
     marker.unlink(missing_ok=True)
     code = f"import sys; sys.argv[1:] = {words!r}; from avbench.cli import main; main()"
     avbench = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(Path.cwd())})
     while not marker.exists():
-        assert avbench.poll() is None, "it ended before the third sound began"
+        assert avbench.poll() is None, "it ended before the second sound began"
     avbench.send_signal(signal.SIGKILL)
     avbench.wait()
-    assert [film(tmp_path, number).exists() for number in range(4)] == [True, True, False, False]
+    assert [film(tmp_path, number).exists() for number in range(3)] == [True, False, False]
     kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "videos").glob("*.npz")}
     whole = film(tmp_path).read_bytes()
-    assert len(kept) == 4
-    told = run(places, tmp_path, "program", texts=("one", "two", "three", "four"), n=4)
-    assert told.notes[-1].startswith("sample     2 clips, 2 already")
+    assert len(kept) == 3
+    told = run(places, tmp_path, "program", texts=("one", "two", "three"), n=3)
+    assert told.notes[-1].startswith("sample     2 clips, 1 already")
     assert film(tmp_path).read_bytes() == whole
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "videos").glob("*.npz")}
-    assert {name for name in kept if kept[name] != after[name]} == {"sample-00002.npz"}  # its prompt is another one
+    assert {name for name in kept if kept[name] != after[name]} == {"sample-00001.npz"}  # its prompt is another one
 
 
 @pytest.mark.slow
