@@ -69,7 +69,7 @@ def load(step: RunStep, seed: int) -> SoundModel:
         )
     made = recipes.parse(read_json(run / "recipe.json"), BaselineRecipe, str(run / "recipe.json"))
     condition = ConditionRecipe(task="v2a", source="two-step", method=step.method, scale=step.scale)
-    changed: dict[str, Any] = {"seed": seed, "batch_size": step.batch_size, "condition": condition}
+    changed: dict[str, Any] = {"seed": seed, "batch_size": step.batch_size, "condition": condition, "seconds": None}
     if step.steps is not None:
         changed["steps"] = step.steps
     sample = recipes.parse({**made.sample.model_dump(), **changed}, SampleRecipe, str(run))

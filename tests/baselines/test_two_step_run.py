@@ -112,6 +112,12 @@ def test_a_sound_is_as_long_as_its_picture_and_depends_on_seed_number_and_pictur
     assert not np.array_equal(first, made(picture=255 - video))
 
 
+def test_a_run_that_made_long_clips_gives_sound_by_the_window(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").symlink_to(run / "checkpoints")
+    write_json(tmp_path / "recipe.json", recipe(seconds=34).model_dump(mode="json"))
+    assert steps.load(step(tmp_path), 0).recipe.sample.seconds is None
+
+
 def test_what_decides_the_sounds_is_written_down(run: Path) -> None:
     model = steps.load(step(run, steps=7, method="both", scale=2.0), 3)
     assert model.recipe.sample.steps == model.identity["steps"] == 7
