@@ -9,6 +9,9 @@ value and for its chance level, so that their difference has an interval too.
 
 Samples go to --work and stay there; the same command goes on where it stopped, and the runs are not touched. Figures go
 to --figures. The page is printed; progress goes to the error stream.
+
+256 clips of each set of the tiny preset in 20 steps take about 45 minutes of one core; --method replace, which needs no
+gradients, about 25.
 """
 
 from __future__ import annotations
