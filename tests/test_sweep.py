@@ -83,7 +83,7 @@ def test_a_baseline_with_one_noise_level_is_refused(tmp_path: Path) -> None:
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     avdit_toy.install(monkeypatch)
     monkeypatch.setattr(sweep, "STRATEGIES", {"vanilla": ("vanilla",), "monl": ("vanilla", "pm", "pt", "ptm")})
-    monkeypatch.setattr(sweep, "TASKS", ("joint", "a2v", "inpaint"))
+    monkeypatch.setattr(sweep, "TASKS", ("joint", "a2v"))
     dataset = avdit_toy.write_set(tmp_path / "data")
     rules = tmp_path / "rules.toml"
     rules.write_text(
