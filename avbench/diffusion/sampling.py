@@ -72,6 +72,7 @@ def sample_pairs(
     conditioning: Conditioning | None = None,
     audio_gain: float = 1.0,
     is_bounded: bool = True,
+    limits: tuple[float, float] = (1.0, 1.0),
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor] | None]:
     """Sample one batch of joint clips.
 
@@ -88,6 +89,7 @@ def sample_pairs(
         audio_gain: What the sound was multiplied by when the network was trained. What is given is multiplied by it,
             what is made is divided by it, and the sound's range while sampling is [-audio_gain, audio_gain].
         is_bounded: Clips lie in [-1, 1], to which what was made is clamped in the end. Latents have no bounds.
+        limits: Largest absolute value of video and of audio, to which thresholds keep an estimate.
 
     Yields:
         None after every step but the last (so that the caller can draw progress), then video (B, T, C, H, W) and
@@ -112,8 +114,9 @@ def sample_pairs(
             else:
                 clean_video, clean_audio = estimate(video, audio)
             video_kind, audio_kind = options.thresholds
-            clean_video = threshold(clean_video, video_kind)
-            clean_audio = threshold(clean_audio / audio_gain, audio_kind) * audio_gain
+            video_limit, audio_limit = limits[0], limits[1] * audio_gain
+            clean_video = threshold(clean_video / video_limit, video_kind) * video_limit
+            clean_audio = threshold(clean_audio / audio_limit, audio_kind) * audio_limit
             if given is not None and given.how.replaces:
                 clean_video, clean_audio = given.how.known.put_into(clean_video, clean_audio)
             video = video_solver.step(number, clean_video, video, generators)

@@ -30,14 +30,16 @@ def names_of(split: str, shard: int) -> tuple[str, str]:
 
 
 def measure(folder: Path, names: list[str], shape: LatentShape) -> LatentStatistics:
-    """Mean and standard deviation of each channel over all windows, summed in float64.
+    """Mean and standard deviation of each channel over all windows, summed in float64, and the largest values.
 
     A channel that never changes has no scale: its deviation counts as 1, so that it stays 0 and comes back as it was.
     """
     found: list[tuple[float, ...]] = []
+    largest: list[float] = []
     for what, form in zip(("video", "audio"), shape, strict=True):
         cells = int(np.prod(form[2:])) if what == "video" else 1
         count, total, squares = 0, np.zeros(form[1]), np.zeros(form[1])
+        low, high = np.full(form[1], np.inf), np.full(form[1], -np.inf)
         # about the first window's mean, so that the squares of a channel far from 0 lose no digits
         about: NDArray[np.float64] | None = None
         for name in names:
@@ -51,11 +53,15 @@ def measure(folder: Path, names: list[str], shape: LatentShape) -> LatentStatist
                 count += values.shape[0] * cells
                 total += values.sum(axis=(0, 2))
                 squares += np.square(values).sum(axis=(0, 2))
+                low, high = np.minimum(low, values.min(axis=(0, 2))), np.maximum(high, values.max(axis=(0, 2)))
         assert about is not None
         mean = total / count
         std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-        found += [tuple((mean + about).tolist()), tuple(np.where(std > 0, std, 1.0).tolist())]
-    return LatentStatistics(*found)
+        std = np.where(std > 0, std, 1.0)
+        found += [tuple((mean + about).tolist()), tuple(std.tolist())]
+        largest.append(float((np.maximum(high - mean, mean - low) / std).max()))
+    video_mean, video_std, audio_mean, audio_std = found
+    return LatentStatistics(video_mean, video_std, audio_mean, audio_std, *largest)
 
 
 def _blocks(path: Path, form: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:

@@ -137,12 +137,16 @@ class LatentStatistics:
         video_std: Likewise.
         audio_mean: One per channel of the audio latents.
         audio_std: Likewise.
+        video_largest: Largest absolute value of a normalised video latent of the training set; 0 where it is not known.
+        audio_largest: Likewise.
     """
 
     video_mean: tuple[float, ...]
     video_std: tuple[float, ...]
     audio_mean: tuple[float, ...]
     audio_std: tuple[float, ...]
+    video_largest: float = 0.0
+    audio_largest: float = 0.0
 
     def normalise(self, video: torch.Tensor, audio: torch.Tensor) -> Pair:
         """Video (..., C, h, w) and audio (..., C) with mean 0 and variance 1 per channel over the training set."""
@@ -158,14 +162,15 @@ class LatentStatistics:
             audio * audio.new_tensor(self.audio_std) + audio.new_tensor(self.audio_mean),
         )
 
-    def as_json(self) -> dict[str, list[float]]:
+    def as_json(self) -> dict[str, Any]:
         """For a file; `from_json` gives equal statistics back."""
-        return {name: list(values) for name, values in asdict(self).items()}
+        found = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: value for name, value in found.items() if value}
 
     @classmethod
-    def from_json(cls, data: dict[str, Sequence[float]]) -> LatentStatistics:
+    def from_json(cls, data: dict[str, Any]) -> LatentStatistics:
         """What `as_json` gave."""
-        return cls(**{name: tuple(values) for name, values in data.items()})
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
 
 
 def _cells(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:

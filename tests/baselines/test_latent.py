@@ -6,6 +6,8 @@ latents were not normalised, sound had the wrong rate, and decoding did not work
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,13 +102,18 @@ def test_noise_is_added_to_normalised_latents_and_the_target_has_their_shape(pla
     assert latent.step_loss(wrong, batch, step_generator(0, 0, 0, 6)).video.max() > 1
 
 
-def test_sampling_with_a_perfect_denoiser_gives_the_clip_back(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["none", "clip"])
+def test_sampling_with_a_perfect_denoiser_gives_the_clip_back(
+    place: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     loader = latents(place)
     video, audio, _ = loader.raw(4)
     clean = loader.statistics.normalise(torch.from_numpy(video)[None], torch.from_numpy(audio)[None])
     assert clean[0].abs().max() > 1.5  # latents have no range: a sampler that clamps them would not come back
     monkeypatch.setattr(latent, "load", lambda found: Oracle(clean[0], clean[1].transpose(1, 2)))
-    (clip,) = latent.sample(place / "run", recipe(steps=20), [7], device=CPU, bar=Bar())
+    (clip,) = latent.sample(
+        place / "run", recipe(steps=20, video_threshold=kind, audio_threshold=kind), [7], device=CPU, bar=Bar()
+    )
     pictures, sound = folding.pair().decode(torch.from_numpy(video)[None], torch.from_numpy(audio)[None])
     assert np.abs(clip.video.astype(int) - _latent_run.grey_levels(pictures)[0].astype(int)).max() <= 1
     assert np.abs(clip.audio - sound[0].numpy()).max() < 1e-3
@@ -167,9 +174,35 @@ def test_what_encoded_clips_cannot_give_is_refused(place: Path, tmp_path: Path, 
         latent.train(place / "data", recipe(train={name: value}), tmp_path / "run", device=CPU)
 
 
-def test_a_range_for_latents_is_refused(place: Path) -> None:
-    with pytest.raises(UserError, match=r"video_threshold = 'clip': .* set sample.video_threshold = 'none'"):
-        list(latent.sample(place / "run", recipe(video_threshold=None), [0], device=CPU, bar=Bar()))
+def test_an_estimate_is_kept_within_the_largest_latent_of_the_training_set(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statistics = latents(place).statistics
+    far = Oracle(torch.full((1, 5, 24, 8, 8), 1e3), torch.full((1, 32, 45), -1e3))
+    monkeypatch.setattr(latent, "load", lambda found: far)
+    ends: list[torch.Tensor] = []
+    decode = latent.decode_pair
+    monkeypatch.setattr(latent, "decode_pair", lambda s, pair, *made: (ends.extend(made), decode(s, pair, *made))[1])
+    for kind, ratio in (("clip", 1.0), ("none", None)):
+        ends.clear()
+        list(
+            latent.sample(
+                place / "run", recipe(steps=10, video_threshold=kind, audio_threshold=kind), [0], device=CPU, bar=Bar()
+            )
+        )
+        for end, limit in zip(ends, (statistics.video_largest, -statistics.audio_largest), strict=True):
+            assert float(end.mean()) == pytest.approx(limit if ratio else math.copysign(1e3, limit), rel=1e-3)
+
+
+def test_a_checkpoint_that_knows_no_largest_latent_is_sampled_without_thresholds(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair, statistics = _latent_run.from_checkpoint(_latent_run.newest(place / "run", recipe()), recipe(), CPU)
+    old = dataclasses.replace(statistics, video_largest=0.0, audio_largest=0.0)
+    monkeypatch.setattr(latent, "from_checkpoint", lambda *_: (pair, old))
+    assert len(list(latent.sample(place / "run", recipe(), [0], device=CPU, bar=Bar()))) == 1
+    with pytest.raises(UserError, match="does not say how large the latents of its training were"):
+        list(latent.sample(place / "run", recipe(video_threshold="clip"), [0], device=CPU, bar=Bar()))
 
 
 def test_a_recipe_without_codecs_is_refused_with_the_name_of_the_section(place: Path, tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def test_statistics_give_zero_mean_and_unit_variance_per_channel_and_back() -> N
 
 def test_statistics_survive_a_file_to_the_bit() -> None:
     odd = LatentStatistics((0.1,), (1 / 3,), (float(np.float32(0.7)),), (2e-7,))
-    assert LatentStatistics.from_json(json.loads(json.dumps(odd.as_json()))) == odd
+    for each in (odd, LatentStatistics((0.1,), (1 / 3,), (0.2,), (2e-7,), 6.1, 9.7)):
+        assert LatentStatistics.from_json(json.loads(json.dumps(each.as_json()))) == each
 
 
 def test_a_picture_that_the_cells_do_not_divide_is_refused_with_a_size_that_fits() -> None:

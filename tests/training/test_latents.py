@@ -58,13 +58,16 @@ def test_each_window_is_encoded_by_itself_at_its_fixed_start(dataset: Path, tmp_
 
 
 def test_batches_have_zero_mean_and_unit_variance_in_every_channel(dataset: Path, tmp_path: Path) -> None:
-    batch = LatentLoader(encode(dataset, tmp_path), "train", seed=0).batch(0, 9)
+    loader = LatentLoader(encode(dataset, tmp_path), "train", seed=0)
+    batch, statistics = loader.batch(0, 9), loader.statistics
     assert batch.video.shape == (9, 5, 24, 8, 8)
     assert batch.audio.shape == (9, 45, 32)
     for values, axes in ((batch.video, (0, 1, 3, 4)), (batch.audio, (0, 1))):
         assert values.dtype == torch.float32
         assert values.double().mean(axes).abs().max() < 1e-4
         assert (values.double().std(axes, correction=0) - 1).abs().max() < 1e-4
+    largest = float(batch.video.abs().max()), float(batch.audio.abs().max())
+    assert largest == pytest.approx((statistics.video_largest, statistics.audio_largest), rel=1e-5)
 
 
 def test_an_epoch_shows_every_window_once_and_a_batch_depends_on_seed_and_step_alone(
