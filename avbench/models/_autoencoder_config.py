@@ -96,7 +96,7 @@ class AutoencoderConfig(Strict):
 
 PRESETS = {
     "tiny": AutoencoderConfig(
-        video=VideoVAEConfig(size=32, spatial=4, channels=8, width=32, blocks=1),
+        video=VideoVAEConfig(size=32, spatial=4, width=32, blocks=1),
         audio=AudioVAEConfig(channels=32, width=64, blocks=1),
     ),
     "small": AutoencoderConfig(),
