@@ -41,6 +41,7 @@ class Maker:
         statistics: How latents were normalised in training.
         schedule: Noise schedule of the training.
         options: The solver.
+        limits: Largest latents, to which its thresholds keep an estimate; None where it has none.
         device: Where to compute.
         advance: Called after every step of the solver.
     """
@@ -51,6 +52,7 @@ class Maker:
     statistics: LatentStatistics
     schedule: Schedule
     options: SolverOptions
+    limits: tuple[float, float] | None
     device: torch.device
     advance: Callable[[], None]
 
@@ -149,6 +151,7 @@ class Maker:
             seed=seed,
             device=self.device,
             known=known,
+            limits=self.limits,
             **guidance,
         )
         for result in steps:

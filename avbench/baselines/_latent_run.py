@@ -68,18 +68,26 @@ def _load(codec: CodecRecipe, window: WindowSpec, device: torch.device, reporter
     return pair
 
 
-def require_no_thresholds(recipe: BaselineRecipe) -> None:
-    """Latents have no range that an estimate could be kept in.
+def threshold_limits(
+    statistics: LatentStatistics, recipe: BaselineRecipe, found: checkpoint.Checkpoint
+) -> tuple[float, float]:
+    """What thresholds keep an estimate to: the largest latents of the training set.
+
+    Near the end of the noise schedule an estimate is a small difference divided by alpha_T = 0.006. Without a limit, a
+    network that is a little off there ends far outside of what the codec ever gave.
 
     Raises:
-        UserError: The solver of the recipe keeps one.
+        UserError: The checkpoint does not know them, and the recipe asks for a threshold.
     """
-    for name, kind in zip(("video", "audio"), solver_options(recipe.sample).thresholds, strict=True):
-        if kind != "none":
-            raise UserError(
-                f"sample.{name}_threshold = {kind!r}: latents are not in [-1, 1] as pictures and sound are; set "
-                f"sample.{name}_threshold = 'none'"
-            )
+    limits = statistics.video_largest, statistics.audio_largest
+    if all(limits):
+        return limits
+    if set(solver_options(recipe.sample).thresholds) != {"none"}:
+        raise UserError(
+            f"{found.path}: does not say how large the latents of its training were; sample it with "
+            "sample.video_threshold = 'none' and sample.audio_threshold = 'none'"
+        )
+    return 1.0, 1.0
 
 
 def encoded(dataset: Path, recipe: BaselineRecipe, pair: CodecPair, reporter: Reporter = SILENT) -> LatentLoader:

@@ -25,7 +25,7 @@ from avbench.baselines._latent_run import (
     load_pair,
     newest,
     reconstructions,
-    require_no_thresholds,
+    threshold_limits,
 )
 from avbench.diffusion.conditioning import GivenClip
 from avbench.diffusion.noise_levels import draw_levels, noise_tokens, predicted_noise, token_loss
@@ -98,7 +98,6 @@ def train(
     dataset: Path, recipe: BaselineRecipe, run: Path, *, device: torch.device, reporter: Reporter = SILENT
 ) -> TrainResult:
     """Train on the latents of the ``train`` split of ``dataset``; see `avbench.training.loop.train`."""
-    require_no_thresholds(recipe)
     pair = load_pair(recipe, device, reporter)
     config = preset(recipe.size).fitted(**codec_sizes(pair))
     levels = levels_of(recipe)
@@ -183,7 +182,6 @@ def sample(
     Raises:
         UserError: The run has no checkpoint, or what is given does not suit the condition.
     """
-    require_no_thresholds(recipe)
     found, condition = newest(run, recipe), recipe.sample.condition
     if condition is not None:
         _require_clean_tokens(condition)
@@ -201,6 +199,7 @@ def sample(
             statistics,
             linear_schedule(found.config["timesteps"]),
             solver_options(recipe.sample),
+            threshold_limits(statistics, recipe, found),
             device,
             functools.partial(bar.advance, len(chunk) / recipe.sample.steps / windows),
         )

@@ -26,11 +26,11 @@ from avbench.baselines._latent_run import (
     load_pair,
     newest,
     reconstructions,
+    threshold_limits,
 )
 from avbench.diffusion.conditioning import Conditioning, GivenClip, Known
 from avbench.diffusion.noise_schedule import TRAIN_TIMESTEPS, PairLoss, linear_schedule, noise_pair, pair_loss
 from avbench.diffusion.sampling import sample_pairs
-from avbench.errors import UserError
 from avbench.models.avdit import AVDiTConfig
 from avbench.models.latent import Denoiser, build, rebuild
 from avbench.progress import SILENT, Bar, Reporter
@@ -153,7 +153,7 @@ def sample(
             device=device,
             conditioning=_conditioning(condition, part, clips, pair, statistics) if condition and part else None,
             is_bounded=False,
-            limits=_limits(statistics, recipe, found),
+            limits=threshold_limits(statistics, recipe, found),
         )
         for result in steps:
             bar.advance(len(chunk) / recipe.sample.steps)
@@ -165,26 +165,6 @@ def sample(
                     if part is not None:
                         put_in_place(clip.video, clip.audio, whole, part, clip.sample_rate_hz)
                 yield from finished
-
-
-def _limits(statistics: LatentStatistics, recipe: BaselineRecipe, found: checkpoint.Checkpoint) -> tuple[float, float]:
-    """What thresholds keep an estimate to: the largest latents of the training set.
-
-    Near the end of the noise schedule an estimate is a small difference divided by alpha_T = 0.006. Without a limit, a
-    network that is a little off there ends far outside of what the codec ever gave.
-
-    Raises:
-        UserError: The checkpoint does not know them, and the recipe asks for a threshold.
-    """
-    limits = statistics.video_largest, statistics.audio_largest
-    if all(limits):
-        return limits
-    if set(solver_options(recipe.sample).thresholds) != {"none"}:
-        raise UserError(
-            f"{found.path}: does not say how large the latents of its training were; sample it with "
-            "sample.video_threshold = 'none' and sample.audio_threshold = 'none'"
-        )
-    return 1.0, 1.0
 
 
 def _denoise(model: Denoiser, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:

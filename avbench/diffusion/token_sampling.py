@@ -33,6 +33,7 @@ from torch import Tensor
 from avbench.diffusion.noise_levels import Pair, TokenDenoiser, clean_estimate
 from avbench.diffusion.noise_schedule import Schedule
 from avbench.diffusion.sampling import SolverOptions, sample_generator, standard_noise
+from avbench.diffusion.solvers import threshold
 from avbench.errors import UserError
 
 
@@ -64,6 +65,7 @@ def sample_latents(
     known: KnownTokens | None = None,
     guidance: float = 0.0,
     drop: Tensor | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> Iterator[Pair | None]:
     """Sample one batch of latents.
 
@@ -74,12 +76,14 @@ def sample_latents(
         audio_shape: (M, C) of one sample.
         audio_slices: Slice of each audio token.
         schedule: Training schedule.
-        options: The solver. Latents have no range to be kept in, so its thresholds must be left open or ``none``.
+        options: The solver. Without ``limits`` its thresholds must be left open or ``none``.
         seed: Seed of the run.
         device: Where to compute.
         known: What is given of each sample, in the batch's order.
         guidance: s of the module's equation; 0 computes its first term only.
         drop: bool (2, N): what of the given the second term is not told; None is all of it.
+        limits: Largest absolute value of video and of audio latents, to which the solver's thresholds keep an estimate;
+            None keeps it to nothing.
 
     Yields:
         None after every step but the last (so that the caller can draw progress), then video (B, N, C, h, w) and audio
@@ -88,7 +92,7 @@ def sample_latents(
     Raises:
         UserError: More steps than the schedule has, a threshold, a negative guidance, or guidance that drops nothing.
     """
-    if {options.video_threshold, options.audio_threshold} - {None, "none"}:
+    if limits is None and {options.video_threshold, options.audio_threshold} - {None, "none"}:
         raise UserError("video_threshold and audio_threshold are of pictures and sound in [-1, 1]; latents take none")
     generators = [sample_generator(seed, number) for number in numbers]
     noisy = _moved(standard_noise(generators, video_shape, audio_shape), device)
@@ -114,6 +118,12 @@ def sample_latents(
             for video, audio in untold:
                 noise = (1 + guidance) * noise[0] - guidance * video, (1 + guidance) * noise[1] - guidance * audio
             clean = clean_estimate(schedule, noisy, noise, levels.expand(len(numbers), -1, -1), places)
+            if limits is not None:
+                video, audio = (
+                    threshold(part / limit, kind) * limit
+                    for part, limit, kind in zip(clean, limits, options.thresholds, strict=True)
+                )
+                clean = video, audio
             clean = _chosen(mask, places, given, clean)
             video, audio = (
                 solver.step(number, estimate, latents, generators)

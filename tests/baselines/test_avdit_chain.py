@@ -70,7 +70,9 @@ def maker() -> Maker:
     )
     statistics = LatentStatistics((0.0,) * 24, (1.0,) * 24, (0.0,) * 32, (1.0,) * 32)
     options = SolverOptions("ddim", 6, video_threshold="none", audio_threshold="none")
-    return Maker(Wave(pair, config), config, pair, statistics, SCHEDULE, options, torch.device("cpu"), lambda: None)
+    return Maker(
+        Wave(pair, config), config, pair, statistics, SCHEDULE, options, None, torch.device("cpu"), lambda: None
+    )
 
 
 def seconds(config: AVDiTConfig) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from avbench import codecs
-from avbench.baselines._latent_run import require_no_thresholds, window_of
+from avbench.baselines._latent_run import window_of
 from avbench.baselines.avdit import levels_of
 from avbench.diffusion.noise_levels import UNIFORM
 from avbench.models.avdit import PRESETS
@@ -18,7 +18,7 @@ PRESET_NAMES = ("paper", "small", "tiny")
 def test_a_recipe_names_a_network_and_codecs_that_exist_and_takes_the_papers_mixture(preset: str) -> None:
     recipe = load_recipe("avdit", preset)
     assert recipe.size in PRESETS
-    require_no_thresholds(recipe)
+    assert (recipe.sample.video_threshold, recipe.sample.audio_threshold) == ("clip", "clip")
     assert levels_of(recipe).drawn == dict(UNIFORM)
     assert recipe.codec is not None
     for modality, name in (("video", recipe.codec.video), ("audio", recipe.codec.audio)):
