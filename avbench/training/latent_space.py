@@ -170,7 +170,10 @@ class LatentStatistics:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> LatentStatistics:
         """What `as_json` gave."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+        found: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
+        return cls(**found)
 
 
 def _cells(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
