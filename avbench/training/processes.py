@@ -6,6 +6,7 @@ hold the same weights at every step. Process 0 alone writes.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -47,6 +48,8 @@ class Processes:
 
             self._accelerator = Accelerator(cpu=device.type == "cpu")
             self.device = self._accelerator.device
+            # left to the end of the interpreter, its threads may outlive what they need, which aborts the process
+            atexit.register(self._accelerator.state.destroy_process_group)
 
     @property
     def is_main(self) -> bool:
