@@ -30,6 +30,8 @@ from avbench.workspace import Workspace
 GIGABYTE = 1e9
 _DOOR_S = 20.0
 """Workers that start together take turns at the door for a moment, seconds."""
+_GRACE_S = 1.0
+"""A program that a killed build had just started may hold its lock for an instant longer, seconds."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Build:
         root.mkdir(parents=True, exist_ok=True)
         door = FileLock(root / ".lock")
         try:
-            door.acquire(timeout=_DOOR_S if share else 0)
+            door.acquire(timeout=_DOOR_S if share else _GRACE_S)
         except Timeout as error:
             raise UserError(f"{root}: another avbench works in this folder{_names(running)}; wait for it") from error
         with ExitStack() as held:
@@ -139,7 +141,7 @@ class Build:
             held.enter_context(_lease.hold(me, f"worker {share}" if share else "build"))
             if share is None:
                 _lease.clear(self.workspace)
-                _sweep(root / "work")
+                _sweep(root)
             workspace.write_json(saved, recipe)
             if share:
                 door.release()
@@ -220,9 +222,15 @@ class Build:
         )
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed commands left half-written. For whoever holds the folder alone: nobody writes there now."""
-    for parent, _, names in os.walk(folder):
+def _sweep(root: Path) -> None:
+    """Remove what killed builds left half-written. For whoever holds the folder alone: no build writes there now.
+
+    Of the folder itself and of ``work`` only: what training keeps beside them has its own writers.
+    """
+    for path in root.glob(f"{workspace.TEMPORARY}*"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+    for parent, _, names in os.walk(root / "work"):
         for name in names:
             if name.startswith(workspace.TEMPORARY):
                 Path(parent, name).unlink(missing_ok=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -144,16 +146,29 @@ def test_a_second_process_in_the_folder_is_refused(tmp_path: Path) -> None:
 
 def test_what_a_killed_command_left_half_written_is_removed_by_the_next_one_alone(tmp_path: Path) -> None:
     build, half = Build.open(one_source(tmp_path), out=tmp_path / "out"), []
-    for folder in ("raw", "ledger/download"):
-        half.append(tmp_path / "out" / "work" / folder / ".tmp-77-a.json")
-        half[-1].parent.mkdir(parents=True)
+    for folder in ("work/raw", "work/ledger/download", "."):
+        half.append(tmp_path / "out" / folder / ".tmp-77-a.json")
+        half[-1].parent.mkdir(parents=True, exist_ok=True)
         half[-1].write_text("ha")
         half[-1].with_name("whole.json").write_text("{}")
+    trainings = tmp_path / "out" / "latents" / ".tmp-78-b.npy"
+    trainings.parent.mkdir()
+    trainings.write_text("ha")
     with build.lock(Share(1, 2)):
         assert all(path.exists() for path in half), "it may be another worker's"
     with build.lock():
         assert not any(path.exists() for path in half)
         assert all(path.with_name("whole.json").exists() for path in half)
+        assert trainings.exists(), "a training that encodes latents holds no lock of the build"
+
+
+def test_a_build_waits_for_what_a_killed_one_had_just_started(tmp_path: Path) -> None:
+    first = Build.open(one_source(tmp_path), out=tmp_path / "out")
+    with ExitStack() as held:
+        held.enter_context(first.lock())
+        threading.Timer(0.2, held.pop_all().close).start()
+        with Build.open(one_source(tmp_path), out=tmp_path / "out").lock():
+            pass
 
 
 def test_the_stages_are_those_of_the_workspace(tmp_path: Path) -> None:
