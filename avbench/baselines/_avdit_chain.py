@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from avbench.baselines._latent_run import grey_levels
+from avbench.baselines._base import grey_levels
 from avbench.errors import UserError
 from avbench.models.avdit import AVDiTConfig
 

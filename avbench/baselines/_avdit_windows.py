@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from avbench.baselines._avdit_chain import Plan, Window, chained
 from avbench.baselines._avdit_given import Given, bound, given_part, hidden_audio, hidden_video, runs
-from avbench.baselines._latent_run import grey_levels
+from avbench.baselines._base import grey_levels
 from avbench.diffusion.conditioning import GivenClip
 from avbench.diffusion.noise_levels import TokenDenoiser
 from avbench.diffusion.noise_schedule import Schedule

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from avbench import media, registry
 from avbench.dataset import dataset_card
@@ -90,6 +91,28 @@ def run_config(recipe: BaselineRecipe, dataset: Path) -> dict[str, Any]:
         "train": recipe.training.defining(),
         "dataset_sha256": dataset_card(dataset)["dataset_sha256"],
     }
+
+
+def newest(run: Path, recipe: BaselineRecipe) -> checkpoint.Checkpoint:
+    """The newest checkpoint of a run.
+
+    Raises:
+        UserError: There is none, or it holds another baseline.
+    """
+    found = checkpoint.latest(run / "checkpoints")
+    if found is None:
+        raise UserError(f"{run}: holds no checkpoint; train it first with `avbench train {recipe.baseline}`")
+    held = found.config.get("baseline")
+    if held != recipe.baseline:
+        raise UserError(f"{found.path}: holds {held}, not {recipe.baseline}; name that baseline, or give another --out")
+    return found
+
+
+def grey_levels(pictures: torch.Tensor) -> NDArray[np.uint8]:
+    """Pictures (..., 3, H, W) in [-1, 1] as the nearest grey levels, not the next below: uint8 (..., H, W, 3)."""
+    levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(-3, -1)
+    found: NDArray[np.uint8] = levels.contiguous().cpu().numpy()
+    return found
 
 
 def write_clip(clip: GeneratedClip, folder: Path) -> None:

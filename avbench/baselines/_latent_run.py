@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from avbench import codecs, recipe as recipes
-from avbench.baselines._base import GeneratedClip, solver_options, write_arrays
+from avbench.baselines._base import GeneratedClip, grey_levels, newest, solver_options, write_arrays
 from avbench.dataset import LATENTS_FOLDER, dataset_card
 from avbench.errors import UserError
 from avbench.progress import SILENT, Reporter
@@ -181,13 +180,6 @@ def generated(
     ]
 
 
-def grey_levels(video: torch.Tensor) -> NDArray[np.uint8]:
-    """Pictures (B, T, 3, H, W) in [-1, 1] as the nearest grey levels, uint8 (B, T, H, W, 3)."""
-    levels = ((video.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 1, 3, 4, 2)
-    found: NDArray[np.uint8] = levels.contiguous().cpu().numpy()
-    return found
-
-
 def reconstructions(
     run: Path,
     recipe: BaselineRecipe,
@@ -253,18 +245,3 @@ def _reconstruction(name: str, pair: CodecPair, loader: WindowLoader, row: int, 
     pictures = torch.from_numpy(video).permute(0, 3, 1, 2)[None]
     made = pair.decode(*pair.encode(pictures, torch.from_numpy(audio)[None, None]))
     return generated([name], pair, *made)[0]
-
-
-def newest(run: Path, recipe: BaselineRecipe) -> checkpoint.Checkpoint:
-    """The newest checkpoint of a run.
-
-    Raises:
-        UserError: There is none, or it holds another baseline.
-    """
-    found = checkpoint.latest(run / "checkpoints")
-    if found is None:
-        raise UserError(f"{run}: holds no checkpoint; train it first with `avbench train {recipe.baseline}`")
-    held = found.config.get("baseline")
-    if held != recipe.baseline:
-        raise UserError(f"{found.path}: holds {held}, not {recipe.baseline}; name that baseline, or give another --out")
-    return found

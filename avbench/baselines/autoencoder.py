@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from avbench.baselines._base import GeneratedClip, clip_name, run_config
+from avbench.baselines._base import GeneratedClip, clip_name, grey_levels, run_config
 from avbench.baselines._reconstruction import picture_error, sound_error
 from avbench.codecs import _trained
 from avbench.codecs._base import AudioCodec, VideoCodec
@@ -132,10 +132,9 @@ def sample(
         video = video_codec.decode(video_codec.encode(video[None]))[0]
         audio = audio_codec.decode(audio_codec.encode(torch.from_numpy(sound)[None, None]), len(sound))[0]
         bar.advance(1)
-        frames = ((video + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
         source = {"window": name}
         yield GeneratedClip(
-            clip_name(number), frames, config.fps, audio.cpu().numpy(), audio_codec.sample_rate_hz, source
+            clip_name(number), grey_levels(video), config.fps, audio.cpu().numpy(), audio_codec.sample_rate_hz, source
         )
 
 

@@ -16,14 +16,13 @@ import torch
 from avbench.baselines._avdit_chain import Plan, plan
 from avbench.baselines._avdit_given import given_part
 from avbench.baselines._avdit_windows import Maker
-from avbench.baselines._base import GeneratedClip, clip_name, run_config, solver_options
+from avbench.baselines._base import GeneratedClip, clip_name, newest, run_config, solver_options
 from avbench.baselines._latent_run import (
     codec_sizes,
     encoded,
     from_checkpoint,
     latent_card,
     load_pair,
-    newest,
     reconstructions,
     threshold_limits,
 )

@@ -16,7 +16,7 @@ import torch
 
 from avbench.baselines._avdit_given import Given, given_part, hidden_audio, hidden_video
 from avbench.baselines._avdit_windows import put_in_place
-from avbench.baselines._base import GeneratedClip, clip_name, run_config, solver_options
+from avbench.baselines._base import GeneratedClip, clip_name, newest, run_config, solver_options
 from avbench.baselines._latent_run import (
     codec_sizes,
     encoded,
@@ -24,7 +24,6 @@ from avbench.baselines._latent_run import (
     generated,
     latent_card,
     load_pair,
-    newest,
     reconstructions,
     threshold_limits,
 )

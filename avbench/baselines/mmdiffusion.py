@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from avbench.baselines._base import GeneratedClip, clip_name, run_config, solver_options
+from avbench.baselines._base import GeneratedClip, clip_name, grey_levels, newest, run_config, solver_options
 from avbench.diffusion.conditioning import Conditioning, GivenClip, Shape, known_part
 from avbench.diffusion.noise_schedule import TRAIN_TIMESTEPS, PairLoss, linear_schedule, noise_pair, pair_loss
 from avbench.diffusion.sampling import sample_pairs
@@ -128,14 +128,7 @@ def clip_window(run: Path, recipe: BaselineRecipe) -> WindowSpec:
     Raises:
         UserError: The run has no checkpoint.
     """
-    return window(network_of(_newest(run, recipe)))
-
-
-def _newest(run: Path, recipe: BaselineRecipe) -> checkpoint.Checkpoint:
-    found = checkpoint.latest(run / "checkpoints")
-    if found is None:
-        raise UserError(f"{run}: holds no checkpoint; train it first with `avbench train {recipe.baseline}`")
-    return found
+    return window(network_of(newest(run, recipe)))
 
 
 def sample(
@@ -160,7 +153,7 @@ def sample(
     Raises:
         UserError: The run has no checkpoint, or what is given does not suit the condition.
     """
-    found = _newest(run, recipe)
+    found = newest(run, recipe)
     model = load(found).to(device)
     config = model.config
     size = recipe.sample.batch_size
@@ -202,8 +195,7 @@ def _conditioning(condition: ConditionRecipe, clips: list[GivenClip], config: MM
 def _clips(
     numbers: list[int], video: torch.Tensor, audio: torch.Tensor, given: list[GivenClip]
 ) -> Iterator[GeneratedClip]:
-    """Turn a batch in [-1, 1] into clips: rounded to the nearest grey level, not truncated."""
-    frames = ((video + 1) * 127.5).round().to(torch.uint8).permute(0, 1, 3, 4, 2).contiguous().numpy()
+    """Turn a batch in [-1, 1] into clips."""
     sources = [clip.source for clip in given] or [{}] * len(numbers)
-    for number, picture, sound, source in zip(numbers, frames, audio.numpy(), sources, strict=True):
+    for number, picture, sound, source in zip(numbers, grey_levels(video), audio.numpy(), sources, strict=True):
         yield GeneratedClip(clip_name(number), picture, FPS, sound.astype(np.float32), SAMPLE_RATE_HZ, source)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from avbench.baselines._base import GeneratedClip, clip_name, run_config
+from avbench.baselines._base import GeneratedClip, clip_name, grey_levels, newest, run_config
 from avbench.baselines._small_clips import SmallClips
 from avbench.diffusion.conditioning import GivenClip
 from avbench.diffusion.learned_variance import hybrid_loss
@@ -105,18 +105,6 @@ def network_card(config: SuperResConfig) -> dict[str, Any]:
     return {"network": config.model_dump(mode="json"), "timesteps": TRAIN_TIMESTEPS}
 
 
-def newest(run: Path) -> checkpoint.Checkpoint:
-    """The newest checkpoint of a run.
-
-    Raises:
-        UserError: There is none.
-    """
-    found = checkpoint.latest(run / "checkpoints")
-    if found is None:
-        raise UserError(f"{run}: holds no checkpoint; train it first with `avbench train {NAME}`")
-    return found
-
-
 def network_of(found: checkpoint.Checkpoint) -> SuperResConfig:
     """Sizes of the network in a checkpoint.
 
@@ -149,7 +137,7 @@ def clips_to_enlarge(run: Path, recipe: BaselineRecipe) -> SmallClips:
     options = recipe.sample
     if options.enlarge is None:
         raise UserError(f"{NAME} enlarges the clips of a folder; name one with --enlarge")
-    found = SmallClips(Path(options.enlarge), network_of(newest(run)).small_size)
+    found = SmallClips(Path(options.enlarge), network_of(newest(run, recipe)).small_size)
     if len(found) < options.n:
         raise UserError(
             f"{options.enlarge}: holds {len(found)} clips and {options.n} are asked for; give --n {len(found)}, or "
@@ -172,7 +160,7 @@ def sample(
     Raises:
         UserError: No checkpoint, nothing to enlarge, or a solver that is not for this.
     """
-    found = newest(run)
+    found = newest(run, recipe)
     model = load(found).to(device)
     clip_of = given or clips_to_enlarge(run, recipe).clip
     for number in numbers:
@@ -228,8 +216,8 @@ def enlarge(
         for pictures in steps:
             bar.advance(len(part) / len(low_res) / options.steps)
             if pictures is not None:
-                made.append(((pictures + 1) * 127.5).round().to(torch.uint8))
-    video = torch.cat(made).permute(0, 2, 3, 1).contiguous().numpy()
+                made.append(grey_levels(pictures))
+    video = np.concatenate(made)
     fps, rate = clip.source["fps"], clip.source["sample_rate_hz"]
     return GeneratedClip(clip_name(number), video, fps, clip.audio, rate, clip.source)
 

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -227,13 +228,10 @@ def _sweep(root: Path) -> None:
 
     Of the folder itself and of ``work`` only: what training keeps beside them has its own writers.
     """
-    for path in root.glob(f"{workspace.TEMPORARY}*"):
+    half = f"{workspace.TEMPORARY}*"
+    for path in chain(root.glob(half), (root / "work").rglob(half)):
         if path.is_file():
             path.unlink(missing_ok=True)
-    for parent, _, names in os.walk(root / "work"):
-        for name in names:
-            if name.startswith(workspace.TEMPORARY):
-                Path(parent, name).unlink(missing_ok=True)
 
 
 def _names(running: Path) -> str:

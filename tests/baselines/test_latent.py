@@ -115,7 +115,7 @@ def test_sampling_with_a_perfect_denoiser_gives_the_clip_back(
         place / "run", recipe(steps=20, video_threshold=kind, audio_threshold=kind), [7], device=CPU, bar=Bar()
     )
     pictures, sound = folding.pair().decode(torch.from_numpy(video)[None], torch.from_numpy(audio)[None])
-    assert np.abs(clip.video.astype(int) - _latent_run.grey_levels(pictures)[0].astype(int)).max() <= 1
+    assert np.abs(clip.video.astype(int) - _base.grey_levels(pictures)[0].astype(int)).max() <= 1
     assert np.abs(clip.audio - sound[0].numpy()).max() < 1e-3
     assert clip.audio.shape == (1, 14400)
 
@@ -197,7 +197,7 @@ def test_an_estimate_is_kept_within_the_largest_latent_of_the_training_set(
 def test_a_checkpoint_that_knows_no_largest_latent_is_sampled_without_thresholds(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair, statistics = _latent_run.from_checkpoint(_latent_run.newest(place / "run", recipe()), recipe(), CPU)
+    pair, statistics = _latent_run.from_checkpoint(_base.newest(place / "run", recipe()), recipe(), CPU)
     old = dataclasses.replace(statistics, video_largest=0.0, audio_largest=0.0)
     monkeypatch.setattr(latent, "from_checkpoint", lambda *_: (pair, old))
     assert len(list(latent.sample(place / "run", recipe(), [0], device=CPU, bar=Bar()))) == 1
@@ -298,7 +298,7 @@ def test_reference_clips_go_through_the_codecs_and_back_once(place: Path, monkey
         video, audio, name = loader.raw(0)
         assert clips[0].stem == name.replace("@0", "-000000")
         pictures, sound = folding.pair().decode(torch.from_numpy(video)[None], torch.from_numpy(audio)[None])
-        assert np.array_equal(clip["video"], _latent_run.grey_levels(pictures)[0])
+        assert np.array_equal(clip["video"], _base.grey_levels(pictures)[0])
         assert np.array_equal(clip["audio"], sound[0].numpy())
         assert (float(clip["fps"]), int(clip["sample_rate_hz"])) == (10.0, 16000)
     monkeypatch.setattr(folding.FoldedPictures, "_encode", lambda self, clip: pytest.fail("was encoded again"))
