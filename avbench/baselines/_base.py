@@ -8,7 +8,7 @@ also takes ``given`` and has ``clip_window(run, recipe)``, which says what clips
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -245,6 +245,15 @@ def made_times(condition: ConditionRecipe, clip_s: float) -> dict[str, list[list
             made.append([round(at_s, 6), round(start_s, 6)])
         at_s = max(at_s, end_s)
     return {"video": made, "audio": made}
+
+
+def batches(
+    numbers: list[int], size: int, given: Callable[[int], GivenClip] | None
+) -> Iterator[tuple[list[int], list[GivenClip]]]:
+    """Sample numbers ``size`` at a time, with what each of them is given; nothing where ``given`` is None."""
+    for start in range(0, len(numbers), size):
+        chunk = numbers[start : start + size]
+        yield chunk, [given(number) for number in chunk] if given is not None else []
 
 
 def clip_name(number: int) -> str:

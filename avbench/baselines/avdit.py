@@ -16,7 +16,7 @@ import torch
 from avbench.baselines._avdit_chain import Plan, plan
 from avbench.baselines._avdit_given import given_part
 from avbench.baselines._avdit_windows import Maker
-from avbench.baselines._base import GeneratedClip, clip_name, newest, run_config, solver_options
+from avbench.baselines._base import GeneratedClip, batches, clip_name, newest, run_config, solver_options
 from avbench.baselines._latent_run import (
     codec_sizes,
     encoded,
@@ -187,10 +187,8 @@ def sample(
     pair, statistics = from_checkpoint(found, recipe, device)
     model = load(found).to(device)
     layout = _layout(recipe, model.config, pair)
-    size, windows = recipe.sample.batch_size, layout.windows if layout else 1
-    for start in range(0, len(numbers), size):
-        chunk = numbers[start : start + size]
-        clips = [given(number) for number in chunk] if given is not None else []
+    windows = layout.windows if layout else 1
+    for chunk, clips in batches(numbers, recipe.sample.batch_size, given):
         maker = Maker(
             model,
             model.config,

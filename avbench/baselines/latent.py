@@ -16,7 +16,7 @@ import torch
 
 from avbench.baselines._avdit_given import Given, given_part, hidden_audio, hidden_video
 from avbench.baselines._avdit_windows import put_in_place
-from avbench.baselines._base import GeneratedClip, clip_name, newest, run_config, solver_options
+from avbench.baselines._base import GeneratedClip, batches, clip_name, newest, run_config, solver_options
 from avbench.baselines._latent_run import (
     codec_sizes,
     encoded,
@@ -136,10 +136,8 @@ def sample(
     found = newest(run, recipe)
     pair, statistics = from_checkpoint(found, recipe, device)
     model = load(found).to(device)
-    size, condition = recipe.sample.batch_size, recipe.sample.condition
-    for start in range(0, len(numbers), size):
-        chunk = numbers[start : start + size]
-        clips = [given(number) for number in chunk] if given is not None else []
+    condition = recipe.sample.condition
+    for chunk, clips in batches(numbers, recipe.sample.batch_size, given):
         part = _given_part(condition, pair) if condition and clips else None
         steps = sample_pairs(
             functools.partial(_denoise, model),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from avbench.baselines._base import GeneratedClip, clip_name, grey_levels, newest, run_config, solver_options
+from avbench.baselines._base import GeneratedClip, batches, clip_name, grey_levels, newest, run_config, solver_options
 from avbench.diffusion.conditioning import Conditioning, GivenClip, Shape, known_part
 from avbench.diffusion.noise_schedule import TRAIN_TIMESTEPS, PairLoss, linear_schedule, noise_pair, pair_loss
 from avbench.diffusion.sampling import sample_pairs
@@ -156,10 +156,7 @@ def sample(
     found = newest(run, recipe)
     model = load(found).to(device)
     config = model.config
-    size = recipe.sample.batch_size
-    for start in range(0, len(numbers), size):
-        chunk = numbers[start : start + size]
-        clips = [given(number) for number in chunk] if given is not None else []
+    for chunk, clips in batches(numbers, recipe.sample.batch_size, given):
         condition = recipe.sample.condition
         steps = sample_pairs(
             functools.partial(_denoise, model),
