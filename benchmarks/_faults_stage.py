@@ -13,27 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from avbench.workspace import file_sha256
+from tests import small_set
 from tests.curate.hub_store import HubStore
 
-RECIPE = """
-[segment]
-clip_s = 2
-lead_s = 0
-fps = 20
-width = 96
-height = 64
-sample_rate_hz = 16000
-channels = 1
-
-[[filters]]
-name = "silence"
-
-[view]
-size = 32
-fps = 10
-sample_rate_hz = 16000
-"""
-SOURCE = "synthetic:kind=impacts&seed={seed}&seconds=5&width=96&height=64"
 SOURCES = 4
 SAMPLES = 8
 _VOLATILE = {"created_at", "seconds", "wait_seconds", "command", "environment", "commit", "samples.json"}
@@ -174,15 +156,13 @@ class World:
         """
         world = self.work / "world"
         (world / "mine").mkdir(parents=True)
-        from avbench.curate import synthetic
         from avbench.recipe import project_root
 
-        rows = [f"s{k},{SOURCE.format(seed=k)},CC0-1.0" for k in range(SOURCES - 1)]
-        query = SOURCE.format(seed=90).partition(":")[2]
-        synthetic.render(dict(part.split("=") for part in query.split("&")), world / "mine" / "own.mp4")
+        rows = [f"s{k},{small_set.source(k)},CC0-1.0" for k in range(SOURCES - 1)]
+        small_set.render(world / "mine" / "own.mp4", 90)
         rows.append(f"own,{world}/mine/own.mp4,CC0-1.0")
         (world / "mine.csv").write_text("id,url,licence\n" + "\n".join(rows) + "\n")
-        (world / "recipe.toml").write_text(RECIPE)
+        (world / "recipe.toml").write_text(small_set.RECIPE)
         shipped = project_root() / "recipes" / "baselines"
         few = {"n = 48": f"n = {SAMPLES}", "steps = 20\n": "steps = 3\n"}
         for name, changes in {

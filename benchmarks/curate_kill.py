@@ -27,31 +27,17 @@ from pathlib import Path
 import avbench.curate.web  # noqa: F401 - imported before the forks, which then have it
 from avbench.curate.build import Build
 from avbench.workspace import STAGES, file_sha256
+from tests import small_set
 from tests.servers import FileServer
 
-RECIPE = """
+MORE = """
 [download]
 timeout_s = 10
-
-[segment]
-clip_s = 2
-lead_s = 0
-fps = 20
-width = 96
-height = 64
-sample_rate_hz = 16000
-channels = 1
-
-[[filters]]
-name = "silence"
-
-[view]
-size = 32
 
 [shard]
 max_bytes = 400000
 """
-SOURCE = "synthetic:kind=impacts&seed={seed}&seconds=5&width=96&height=64"
+"""What the recipe says beside that of the small dataset: shards so small that there are several."""
 
 
 def main() -> None:
@@ -121,15 +107,12 @@ def one(folder: Path, out: Path, stage: str, delay_s: float, want: dict[str, str
 
 def serve(folder: Path) -> int:
     """Write manifest and recipe, and serve two of the sources from a process of its own; returns its id."""
-    from avbench.curate import synthetic
-
     os.environ["AVBENCH_PRIVATE_HOSTS"] = "127.0.0.1"
     served = folder / "served"
     served.mkdir()
     for name in ("a", "b", "own"):
-        query = SOURCE.format(seed=90 + ord(name[0])).partition(":")[2]
-        synthetic.render(dict(part.split("=") for part in query.split("&")), served / f"{name}.mp4")
-    (folder / "recipe.toml").write_text(RECIPE)
+        small_set.render(served / f"{name}.mp4", 90 + ord(name[0]))
+    (folder / "recipe.toml").write_text(small_set.RECIPE + MORE)
     ready, tell = os.pipe()
     child = os.fork()
     if not child:
@@ -139,7 +122,7 @@ def serve(folder: Path) -> int:
             while True:
                 time.sleep(60)
     a, b = os.read(ready, 1000).decode().split()
-    rows = [f"s{k}," + SOURCE.format(seed=k) for k in range(2)]
+    rows = [f"s{k},{small_set.source(k)}" for k in range(2)]
     rows += [f"a,{a}", f"b,{b}", f"own,{served}/own.mp4"]
     (folder / "mine.csv").write_text("id,url\n" + "\n".join(rows) + "\n")
     return child

@@ -25,28 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _soak_report, _soak_watch, curate_kill
+from tests import small_set
 
-RECIPE = """
-[segment]
-clip_s = 2
-lead_s = 0
-fps = 20
-width = 96
-height = 64
-sample_rate_hz = 16000
-channels = 1
-
-[[filters]]
-name = "silence"
-
-[[filters]]
-name = "freeze"
-
-[view]
-size = 32
-fps = 10
-sample_rate_hz = 16000
-"""
 STEPS, SAMPLES, SOLVER_STEPS = (2, 4), 8, 3
 """Training ends after the first number of steps, is resumed to the second; clips; steps of the solver."""
 
@@ -124,7 +104,7 @@ def prepare(out: Path) -> Place:
         (out / folder).mkdir(parents=True, exist_ok=True)
         os.environ[name] = str(out / folder)
     os.environ["AVBENCH_WEIGHTS"] = str(out / "home" / "weights")
-    (out / "recipe.toml").write_text(RECIPE)
+    (out / "recipe.toml").write_text(small_set.RECIPE + '\n[[filters]]\nname = "freeze"\n')
     from avbench.recipe import project_root
 
     tiny = (project_root() / "recipes" / "baselines" / "avdit-tiny.toml").read_text()

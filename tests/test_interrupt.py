@@ -14,25 +14,9 @@ from pathlib import Path
 import pytest
 
 from avbench.workspace import STAGES
+from tests import small_set
 
 pytestmark = pytest.mark.slow
-
-RECIPE = """
-[segment]
-clip_s = 2
-lead_s = 0
-fps = 20
-width = 96
-height = 64
-sample_rate_hz = 16000
-channels = 1
-
-[[filters]]
-name = "silence"
-
-[view]
-size = 32
-"""
 
 
 def command(folder: Path, out: Path) -> list[str]:
@@ -48,9 +32,9 @@ def shards(out: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("sources")
-    rows = [f"s{k},synthetic:kind=impacts&seed={k}&seconds=7&width=96&height=64" for k in range(4)]
+    rows = [f"s{k},{small_set.source(k, 7)}" for k in range(4)]
     (made / "mine.csv").write_text("id,url\n" + "\n".join(rows) + "\n")
-    (made / "recipe.toml").write_text(RECIPE)
+    (made / "recipe.toml").write_text(small_set.RECIPE)
     return made
 
 
