@@ -7,26 +7,25 @@ full disk, a missing tool (`EnvironmentFault`), Ctrl-C.
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import re
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from multiprocessing import sharedctypes
 from typing import Any, TypeVar
 
+from avbench import cgroups
 from avbench.errors import EnvironmentFault, UserError
 from avbench.progress import SILENT, Reporter
 from avbench.schema import Outcome
+from avbench.worker_pool import WorkerDied, WorkerPool
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -65,8 +64,13 @@ def without_numbers(reason: str) -> str:
 
 
 def default_workers() -> int:
-    """Processes to use when the user does not say: the cores this process may run on."""
-    return len(os.sched_getaffinity(0))
+    """Processes to use when the user does not say: the cores this process may run on, and has time on.
+
+    Where a container has a share of the processor's time, that many whole cores of it, at least one.
+    """
+    cores = len(os.sched_getaffinity(0))
+    quota = cgroups.quota_cores()
+    return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 def run(
@@ -189,33 +193,22 @@ def shares(items: Sequence[A], count: int) -> list[tuple[A, ...]]:
     return [tuple(items[begin:end]) for begin, end in pairwise(borders)]
 
 
-def _begin_worker(threads: int, places: Any, idle: Any) -> None:
-    """Workers leave Ctrl-C to the parent, which stops handing out work, and share the cores without crowding them.
+def _begin_worker(threads: int, own_core: bool, idle: Any, place: int) -> None:
+    """Workers share the cores without crowding them.
 
     Args:
         threads: Threads for each numerical library.
-        places: Shared counter of the workers that have a core of their own, or None where none has.
+        own_core: Stay on one core.
         idle: Shared counter of the workers that wait for work.
+        place: Number of the worker.
     """
     global _idle
     _idle = idle
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True, name="parent").start()
-    if places is not None:
-        with places.get_lock():
-            place, places.value = places.value, places.value + 1
+    if own_core:
         cores = sorted(os.sched_getaffinity(0))
         for thread in os.listdir("/proc/self/task"):  # those that a library has started stay where they are else
             os.sched_setaffinity(int(thread), {cores[place % len(cores)]})
     limit_threads(threads)
-
-
-def _end_with_parent() -> None:
-    """Wait for the end of the process that started this worker, which may come by kill -9, and follow it."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def limit_threads(threads: int) -> None:
@@ -231,16 +224,6 @@ def limit_threads(threads: int) -> None:
         sys.modules["cv2"].setNumThreads(threads)
 
 
-def _executor(
-    workers: int, context: multiprocessing.context.BaseContext, own_core: bool = False, idle: Any = None
-) -> ProcessPoolExecutor:
-    cores = default_workers()
-    # a process that wanders between cores leaves its caches behind: AV-align on 2 cores took a fifth longer
-    places = context.Value("i", 0) if own_core and workers == cores else None
-    arguments = (max(1, cores // workers), places, idle)
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=arguments)
-
-
 def _pool(
     function: Callable[[A], R],
     items: Sequence[A],
@@ -251,53 +234,45 @@ def _pool(
 ) -> Iterator[tuple[int, Outcome[R]]]:
     """Keep ``2 * workers`` items in flight or held, so that memory and the work lost to Ctrl-C stay bounded.
 
+    An item that cost its worker is tried once more when nothing else runs: it may have been memory that was short.
+
     Yields the place of each item and its outcome, as they finish. ``held`` is what the caller keeps back for order.
     ``items`` may grow while an outcome is looked at.
     """
-    # spawn: forking a process in which torch or OpenCV has started threads can deadlock
-    context = multiprocessing.get_context("spawn")
     # without a lock, which a worker that is killed while it asks would keep for good
     idle: Any = sharedctypes.RawValue("i", 0)
-    pool = _executor(workers, context, own_core, idle)
+    # A process that wanders between cores leaves its caches behind: AV-align on 2 cores took a fifth longer. Where
+    # there are more cores than this process gets time on, others would choose the same ones.
+    pinned = own_core and workers == default_workers() == len(os.sched_getaffinity(0))
+    pool = WorkerPool(workers, partial(_begin_worker, max(1, default_workers() // workers), pinned, idle))
     flying: dict[Future[Outcome[R]], int] = {}
+    suspects: list[int] = []
     begun = 0
+
+    def start(index: int) -> None:
+        flying[pool.submit(attempt, function, items[index], item_id(items[index]))] = index
+
     try:
-        while begun < len(items) or flying:
+        while begun < len(items) or flying or suspects:
             while begun < len(items) and len(flying) + len(held) < 2 * workers:
-                flying[pool.submit(attempt, function, items[begun], item_id(items[begun]))] = begun
+                start(begun)
                 begun += 1
+            if is_alone := not flying:
+                start(suspects.pop(0))
             idle.value = max(0, workers - len(flying))
             done, _ = wait(flying, return_when=FIRST_COMPLETED)
             for future in done:
                 index = flying.pop(future)
                 try:
-                    yield index, future.result()
-                except BrokenProcessPool:
-                    # A worker died (killed, out of memory). Which item did it is unknown: retry these one by one.
-                    suspects = [index, *flying.values()]
-                    flying.clear()
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    for suspect in suspects:
-                        yield suspect, _alone(function, items[suspect], item_id(items[suspect]), context)
-                    pool = _executor(workers, context, own_core, idle)
-                    break
+                    outcome = future.result()
+                except WorkerDied:
+                    if not is_alone:
+                        suspects.append(index)
+                        continue
+                    reason = "its worker process died (killed or out of memory)"
+                    outcome = Outcome(item_id(items[index]), None, reason)
+                yield index, outcome
     finally:
         # After Ctrl-C or a full disk: do not wait for hours of work in flight; unfinished items have left nothing
-        # published. After the last item: a worker that is still being started would find the pool gone, and complain.
-        _terminate(pool)
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _terminate(pool: ProcessPoolExecutor) -> None:
-    """End the workers at once (Python 3.14 has a public method for it)."""
-    for process in list((pool._processes or {}).values()):
-        process.terminate()
-
-
-def _alone(function: Callable[[A], R], item: A, name: str, context: multiprocessing.context.BaseContext) -> Outcome[R]:
-    """Run one suspect item in a process of its own."""
-    with _executor(1, context) as pool:
-        try:
-            return pool.submit(attempt, function, item, name).result()
-        except BrokenProcessPool:
-            return Outcome(name, None, "its worker process died (killed or out of memory)")
+        # published. After the last item: nobody waits for a worker that is still being started.
+        pool.end()

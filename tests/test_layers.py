@@ -33,6 +33,8 @@ LAYERS = (
         "formats",
         "network",
         "npz",
+        "cgroups",
+        "worker_pool",
         "parallel",
         "heap",
         "media",

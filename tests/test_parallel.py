@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import pickle
 import time
+from multiprocessing import synchronize
+from pathlib import Path
 
 import pytest
 
@@ -47,7 +50,11 @@ def test_a_bad_item_is_an_outcome_with_a_reason_and_the_others_go_on(workers: in
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_costs_its_own_item_only() -> None:
+def test_a_worker_that_dies_costs_its_own_item_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def named(*_: object, **__: object) -> None:
+        raise AssertionError("a semaphore with a name stays in /dev/shm when everything is killed")
+
+    monkeypatch.setattr(synchronize.SemLock, "__init__", named)
     found = outcomes([1, 2, 5, 9, 10], 2)
     assert "worker process died" in found["5"].error
     assert [found[k].value for k in ("1", "2", "9", "10")] == [1, 4, 81, 100]
@@ -68,6 +75,43 @@ def test_stopping_does_not_wait_for_work_in_flight() -> None:
     with pytest.raises(KeyboardInterrupt):
         stream.throw(KeyboardInterrupt())
     assert time.monotonic() - begun < 30, "the sleeping worker was waited for"
+
+
+def _dies_beside_others(item: tuple[Path, int]) -> int:
+    """The first item takes its worker with it while the second one works; alone it is done."""
+    folder, number = item
+    if number == 2:
+        (folder / "busy").touch()
+        while not (folder / "died").exists():
+            time.sleep(0.01)
+    elif not (folder / "died").exists():
+        while not (folder / "busy").exists():
+            time.sleep(0.01)
+        (folder / "died").touch()
+        os._exit(1)
+    with (folder / "begun").open("a") as handle:
+        handle.write(str(number))
+    return number
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_an_item_that_costs_its_worker_is_tried_again_alone_and_what_ran_beside_it_only_once(tmp_path: Path) -> None:
+    found = parallel.run(
+        _dies_beside_others, [(tmp_path, 1), (tmp_path, 2)], item_id=lambda item: str(item[1]), workers=2
+    )
+    assert [outcome.value for outcome in found] == [2, 1]
+    assert (tmp_path / "begun").read_text() == "21"
+
+
+def _unpicklable(item: int) -> object:
+    return lambda: item
+
+
+@pytest.mark.slow
+def test_a_value_that_cannot_be_sent_is_a_defect_and_no_dead_worker() -> None:
+    with pytest.raises((AttributeError, pickle.PicklingError), match="pickle"):
+        list(parallel.run(_unpicklable, [1, 2], item_id=str, workers=2))
 
 
 def _some(span: range) -> tuple[list[int], list[range]]:

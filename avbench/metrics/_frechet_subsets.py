@@ -12,13 +12,13 @@ pair, and a pair that would lose more than `LOST_DIGITS` takes the long way.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import lapack
 
+from avbench import parallel
 from avbench.errors import UserError
 from avbench.metrics._arrays import Rows
 from avbench.metrics._frechet import distance, moments, one_thread, roots_of_eigenvalues
@@ -80,7 +80,7 @@ def frechet_distance_of_subsets(
             for value, a, b in zip(found, few_x, few_y, strict=True)
         ]
 
-    with one_thread(), ThreadPoolExecutor(min(MOST_THREADS, len(os.sched_getaffinity(0)))) as pool:
+    with one_thread(), ThreadPoolExecutor(min(MOST_THREADS, parallel.default_workers())) as pool:
         return [value for part in pool.map(some, range(0, len(picks_x), TOGETHER)) for value in part]
 
 
