@@ -48,8 +48,9 @@ def verify(folder: Path, only: str | None = None, *, reporter: Reporter = SILENT
     found = {path: path.stem.rpartition("--")[2] for path in records.paths(folder)}
     wanted = [path for path, name in found.items() if only in (None, name)]
     if not wanted:
-        what = f"holds no record {only}" if only else "holds no records"
-        raise UserError(f"{folder}: {what}; `avbench leaderboard show {folder}` lists them")
+        if found:
+            raise UserError(f"{folder}: {registry.unknown('record', only or '', sorted(found.values()))}")
+        raise UserError(f"{folder}: holds no records; `avbench submit RUN --leaderboard {folder}` adds a scored run")
     whole = [record for path in found if (record := _whole(path, folder)) is not None]
     reports = []
     with reporter.bar("verifying", total=len(wanted), unit="record") as bar:
