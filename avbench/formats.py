@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -19,10 +20,12 @@ from pydantic import (
     PositiveFloat,
     RootModel,
     ValidationError,
+    create_model,
     model_validator,
 )
 
 from avbench.errors import UserError
+from avbench.schema import Clip
 
 if TYPE_CHECKING:
     import pyarrow
@@ -60,35 +63,32 @@ class _Download(_Stored):
     kind: str = ""
 
 
-class _Clip(_Stored):
-    clip_id: str
-    source_id: str
-    group: str
-    start_s: float
-    clip_s: PositiveFloat
-    fps: PositiveFloat
-    width: NonNegativeInt
-    height: NonNegativeInt
-    sample_rate_hz: NonNegativeInt
-    channels: NonNegativeInt
-    file: _FileName
-    licence: str = ""
-    verdict: str = ""
-    lag_s: float | None = None
-    picture_psnr_db: float | None = None
-    av_offset_s: float | None = None
-    raw_av_offset_s: float | None = None
+def _fields_of_clip(**narrower: Any) -> dict[str, Any]:
+    """Type and default of each field of `Clip`, for a model; some with a narrower type."""
+    types = get_type_hints(Clip) | narrower
+    return {each.name: (types[each.name], ... if each.default is MISSING else each.default) for each in fields(Clip)}
 
 
-class _CutClip(_Clip):
-    clip_id: _ID
-    source_id: _ID
+_Clip = create_model(
+    "_Clip",
+    __base__=_Stored,
+    **_fields_of_clip(
+        clip_s=PositiveFloat,
+        fps=PositiveFloat,
+        width=NonNegativeInt,
+        height=NonNegativeInt,
+        sample_rate_hz=NonNegativeInt,
+        channels=NonNegativeInt,
+        file=_FileName,
+    ),
+)
+_CutClip = create_model("_CutClip", __base__=_Clip, clip_id=(_ID, ...), source_id=(_ID, ...))
 
 
 class _Segment(_Stored):
     source_id: str = ""
     status: Literal["done", "dropped", "failed"]
-    clips: list[_CutClip]
+    clips: list[_CutClip]  # type: ignore[valid-type]  # made of the fields of Clip
     reason: str = ""
     failed_clips: dict[str, str] = {}
     params: str
@@ -102,7 +102,7 @@ class _Verdict(_Stored):
 
 
 class _Judged(_Stored):
-    clip: _Clip
+    clip: _Clip  # type: ignore[valid-type]  # the same
     error: str
     verdicts: list[_Verdict]
     prints: dict[str, Any] | list[Any]

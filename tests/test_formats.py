@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pyarrow import parquet
 
 from avbench import formats
 from avbench.errors import UserError
+from avbench.schema import Clip
 from avbench.workspace import Workspace
 
 CLIP: dict[str, Any] = {
@@ -79,6 +81,22 @@ def test_a_damaged_record_is_named_with_place_and_value(
             read()
         assert said in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(Clip), ids=lambda field: field.name)
+@pytest.mark.parametrize("stage", ["segment", "filter"])
+def test_every_field_of_a_clip_is_held_to_its_type(stage: str, field: dataclasses.Field[Any], tmp_path: Path) -> None:
+    record = json.loads(json.dumps(RECORDS[stage]))
+    clip = record["clips"][0] if stage == "segment" else record["clips"][0]["clip"]
+    clip[field.name] = ["neither text nor number"]
+    with pytest.raises(UserError, match=rf"clips\.0\.(clip\.)?{field.name} = \['neither"):
+        written(tmp_path, stage, record).record(stage, "a")
+    del clip[field.name]
+    if field.default is dataclasses.MISSING:
+        with pytest.raises(UserError, match=rf"{field.name} = .*Field required"):
+            written(tmp_path / "other", stage, record).record(stage, "a")
+    else:  # a field that is younger than the file
+        assert written(tmp_path / "other", stage, record).record(stage, "a") == record
 
 
 @pytest.mark.parametrize("content", ["null", "[]", "3", '"x"', "{}"])
