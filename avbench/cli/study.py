@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from avbench.cli import app
-from avbench.cli.bench import PANEL
+from avbench.cli.bench import PANEL, Workers
 
 study_app = typer.Typer(help="Listening studies: people compare or rate clips in a browser.", no_args_is_help=True)
 app.add_typer(study_app, name="study", rich_help_panel=PANEL)
@@ -42,6 +42,7 @@ def study_create(
         float | None, typer.Option(help="Bring every clip to this loudness, LUFS (EBU R 128: -23). Default: as it is.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Orders, sides and draws. Default: 0.")] = None,
+    workers: Workers = None,
 ) -> None:
     """Make a study: clips under neutral names, every person's list balanced, attention checks in between.
 
@@ -53,6 +54,7 @@ def study_create(
     """
     from avbench.cli.console import ConsoleReporter
     from avbench.errors import UserError
+    from avbench.parallel import default_workers
     from avbench.study import create as creating, design as designs
 
     given = {
@@ -72,7 +74,7 @@ def study_create(
         raise UserError("a study needs systems: name a design, or runs with --a and --b")
     found = designs.load(design) if design is not None else designs.of_folders(folders, real, settings)
     reporter = ConsoleReporter()
-    created = creating.create(found, out, reporter=reporter)
+    created = creating.create(found, out, workers=workers or default_workers(), reporter=reporter)
     reporter.note(f"{out}: {len(created.study.clips)} clips{', made before' if created.already else ''}")
     for note in created.notes:
         reporter.note(note)

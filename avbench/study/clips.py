@@ -22,6 +22,21 @@ HIGHEST_PEAK = 10 ** (-1 / 20)
 
 
 @dataclass(frozen=True)
+class Job:
+    """A clip to write, for a worker that needs to know no more.
+
+    Attributes:
+        source: Clip of a system.
+        dest: mp4 to write.
+        silenced: Replace its sound by silence.
+    """
+
+    source: Path
+    dest: Path
+    silenced: bool
+
+
+@dataclass(frozen=True)
 class Made:
     """A clip that was written.
 
@@ -38,6 +53,11 @@ class Made:
     duration_s: float
     lufs: float | None
     gain_db: float
+
+
+def write_job(job: Job, target_lufs: float | None) -> Made:
+    """`write` for `avbench.parallel`."""
+    return write(job.source, job.dest, target_lufs=target_lufs, silenced=job.silenced)
 
 
 def write(source: Path, dest: Path, *, target_lufs: float | None = None, silenced: bool = False) -> Made:

@@ -6,11 +6,14 @@ import random
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from avbench import parallel
 from avbench.errors import UserError
 from avbench.progress import SILENT, Reporter
 from avbench.study import clips, collect, plan, record
+from avbench.study.clips import Made
 from avbench.study.collect import Clip
 from avbench.study.design import Design
 from avbench.study.record import Study, StudyClip
@@ -37,12 +40,13 @@ class Created:
     notes: tuple[str, ...]
 
 
-def create(design: Design, folder: Path, *, reporter: Reporter = SILENT) -> Created:
+def create(design: Design, folder: Path, *, workers: int = 1, reporter: Reporter = SILENT) -> Created:
     """Write a study; called again with the same design and clips it leaves it as it is.
 
     Args:
         design: What to ask about whose clips.
         folder: Where to; a new folder, or one where this study was begun.
+        workers: Processes; their number changes no byte.
         reporter: Progress.
 
     Raises:
@@ -61,7 +65,7 @@ def create(design: Design, folder: Path, *, reporter: Reporter = SILENT) -> Crea
             return Created(_same(record.read(folder), design, found, folder), True, _notes(design, conditions, folder))
         if (folder / record.ANSWERS).exists():
             raise UserError(f"{folder / record.ANSWERS}: answers lie here, but no study; give another --out")
-        study = record.write(folder, Study(design=design, clips=_write(design, found, folder, reporter)))
+        study = record.write(folder, Study(design=design, clips=_write(design, found, folder, workers, reporter)))
     return Created(study, False, _notes(design, conditions, folder))
 
 
@@ -75,39 +79,52 @@ def _same(there: Study, design: Design, found: Sequence[Clip], folder: Path) -> 
     return there
 
 
-def _write(design: Design, found: Sequence[Clip], folder: Path, reporter: Reporter) -> tuple[StudyClip, ...]:
+def _write(
+    design: Design, found: Sequence[Clip], folder: Path, workers: int, reporter: Reporter
+) -> tuple[StudyClip, ...]:
     n_silent = _silenced_count(design, found)
     numbers = list(range(len(found) + n_silent))
     random.Random(f"{design.seed} names").shuffle(numbers)
-    written: list[StudyClip] = []
 
-    def add(clip: Clip, number: int, silenced: bool) -> StudyClip:
-        name = f"clip-{number:04d}"
-        dest = record.clip_path(folder, name)
-        made = clips.write(clip.path, dest, target_lufs=design.loudness_lufs, silenced=silenced)
-        return StudyClip(
-            name=name,
-            system=clip.system,
-            condition=clip.condition,
-            silenced=silenced,
-            source=str(clip.path),
-            source_sha256=made.source_sha256,
-            sha256=made.sha256,
-            duration_s=made.duration_s,
-            lufs=made.lufs,
-            gain_db=made.gain_db,
+    def written(wanted: Sequence[Clip], numbers: Sequence[int], *, silenced: bool) -> Iterator[StudyClip]:
+        names = [f"clip-{number:04d}" for number in numbers[: len(wanted)]]
+        outcomes = parallel.run(
+            partial(clips.write_job, target_lufs=design.loudness_lufs),
+            [
+                clips.Job(clip.path, record.clip_path(folder, name), silenced)
+                for clip, name in zip(wanted, names, strict=True)
+            ],
+            item_id=lambda job: job.source.name,
+            workers=workers,
+            reporter=reporter,
+            description="clips",
+            ordered=True,
         )
+        for clip, name, outcome in zip(wanted, names, outcomes, strict=True):
+            if outcome.value is None:
+                raise UserError(outcome.error)
+            yield _told(clip, name, silenced, outcome.value)
 
-    with reporter.bar("clips", total=len(numbers), unit="clip") as bar:
-        for clip, number in zip(found, numbers, strict=False):
-            written.append(add(clip, number, False))
-            bar.advance()
-        if n_silent:
-            fit = _to_silence(design, found, written)
-            for clip, number in zip(fit[:n_silent], numbers[len(found) :], strict=False):
-                written.append(add(clip, number, True))
-                bar.advance()
-    return tuple(sorted(written, key=lambda clip: clip.name))
+    made = list(written(found, numbers, silenced=False))
+    if n_silent:
+        fit = _to_silence(design, found, made)[:n_silent]
+        made += written(fit, numbers[len(found) :], silenced=True)
+    return tuple(sorted(made, key=lambda clip: clip.name))
+
+
+def _told(clip: Clip, name: str, silenced: bool, made: Made) -> StudyClip:
+    return StudyClip(
+        name=name,
+        system=clip.system,
+        condition=clip.condition,
+        silenced=silenced,
+        source=str(clip.path),
+        source_sha256=made.source_sha256,
+        sha256=made.sha256,
+        duration_s=made.duration_s,
+        lufs=made.lufs,
+        gain_db=made.gain_db,
+    )
 
 
 def _silenced_count(design: Design, found: Sequence[Clip]) -> int:

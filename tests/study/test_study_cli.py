@@ -25,6 +25,7 @@ def test_from_clips_to_tables(
 ) -> None:
     out = tmp_path / "study"
     words = ("study", "create", "--a", folders / "alpha", "--b", folders / "beta", "--trials", 4, "--out", out)
+    words = (*words, "--workers", 1)
     assert avbench(monkeypatch, *words) == 0
     told = capsys.readouterr().out
     assert f"{out}: 12 clips" in told
@@ -48,7 +49,7 @@ def test_from_clips_to_tables(
         (("create", "--a", "alpha"), "needs two systems"),
         (("create", "--a", "alpha", "--b", "nowhere"), "no such folder of clips"),
         (("create", "--a", "alpha", "--b", "fewer"), "'alpha' has 4 clips and 'fewer' 3"),
-        (("create", "--a", "alpha", "--b", "broken", "--trials", "4"), "not a video"),
+        (("create", "--a", "alpha", "--b", "broken", "--trials", "4", "--workers", "1"), "not a video"),
         (("create", "--a", "alpha", "--b", "beta"), "trials = 20"),
         (("create", "--a", "alpha", "--b", "beta", "--question", "beauty"), "none of quality"),
         (("create", "--a", "alpha", "--b", "beta", "--trials", "4", "--out", "file"), "is a file"),

@@ -216,14 +216,15 @@ def test_the_same_command_again_changes_nothing_and_another_is_refused(study_fol
         create.create(asked, study_folder)
 
 
-def test_a_study_that_was_killed_while_it_was_made_ends_with_the_same_bytes(
+@pytest.mark.slow
+def test_a_study_that_was_killed_while_it_was_made_ends_with_the_same_bytes_with_any_number_of_workers(
     study_folder: Path, made: Path, folders: Path
 ) -> None:
     (study_folder / record.NAME).unlink()
     names = sorted((study_folder / "clips").iterdir())
     names[0].unlink()
     (study_folder / "clips" / ".tmp-1-clip-0000.mp4").write_bytes(b"half")
-    create.create(design(folders, tests=("pairwise", "opinion", "turing")), study_folder)
+    create.create(design(folders, tests=("pairwise", "opinion", "turing")), study_folder, workers=2)
     for path in made.rglob("*.*"):
         if path.is_file():
             assert (study_folder / path.relative_to(made)).read_bytes() == path.read_bytes()
