@@ -17,6 +17,7 @@ import torch
 
 from avbench import (
     given_clips,
+    heap,
     parallel,
     protocol as protocols,
     recipe as recipes,
@@ -188,6 +189,8 @@ class Run:
     def sample(self) -> Path:
         """Sample what is missing."""
         begun = time.monotonic()
+        if self.device.type == "cpu":
+            heap.keep_freed_memory()  # training does not: its peak would rise by a tenth
         folder = _base.samples_folder(self.folder, self.recipe)
         if self._is_untrained:
             workspace.write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))

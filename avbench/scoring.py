@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from avbench import context, features, inputs, registry, statistics
+from avbench import context, features, heap, inputs, registry, statistics
 from avbench.cache import FeatureCache
 from avbench.errors import UserError, WeightsMissing
 from avbench.features._base import Feature
@@ -90,6 +90,8 @@ class Scorer:
 
     def __post_init__(self) -> None:
         self.networks, self.missing = {}, {}
+        if self.device == "cpu":
+            heap.keep_freed_memory()
         for name in self.protocol.feature_names():
             if registry.module("feature", name).WEIGHT is None:
                 continue

@@ -9,8 +9,9 @@ its files import but the network does not use (MPI, remote files) is replaced by
 A training step is forward, squared error of both noises, backward, AdamW and averaged weights, with gradient norms as
 each code takes them. The variants run in turn; printed are medians and ratios to the first line, the published network.
 Its half-precision step is float16 with its own loss scaling and needs a GPU. Every run is the second one of a process
-of its own, which holds memory as the code's users have it: ours keeps on a CPU what is freed (`avbench.heap`), the
-published one leaves glibc as it is. The peak of the process is printed too: resident, or what the GPU handed out.
+of its own, which holds memory as the code's users have it: ours keeps on a CPU what is freed while it samples
+(`avbench.heap`); training, and the published code, leave glibc as it is. The peak of the process is printed too:
+resident, or what the GPU handed out.
 "Sample" is 20 predictions, each followed by a DDIM update.
 """
 
@@ -177,10 +178,10 @@ def our_step(setup: Setup, half: bool, compiled: bool = False) -> Run:
     frames, generator = setup.config.video_size[0], torch.Generator().manual_seed(0)
 
     def step() -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
         shifts = network.draw_shifts(frames, generator).to(setup.device)
         with setup.half(half):
             loss = setup.loss(*call(setup.video, setup.audio, setup.timesteps, shifts))
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
         optimizer.step()
@@ -288,8 +289,8 @@ def measure(args: argparse.Namespace, part: str) -> tuple[dict[str, float], dict
 
 def report_one(setup: Setup, part: str, name: str) -> None:
     """Run twice; print the seconds of the second run, and the peak of this process in bytes."""
-    if name.startswith("avbench") and setup.device.type == "cpu":
-        keep_freed_memory()  # as every command of avbench does that computes on a CPU
+    if name.startswith("avbench") and part != "step" and setup.device.type == "cpu":
+        keep_freed_memory()  # as every command of avbench does that samples or scores on a CPU
     with torch.inference_mode(part != "step"):
         run = PARTS[part][0](setup, name)
         run()

@@ -31,9 +31,6 @@ from avbench.training.prefetch import Prefetcher
 from avbench.training.preview import preview_recipe
 from avbench.training.randomness import StepGenerator
 
-FPS = 10.0
-SAMPLE_RATE_HZ = 16000
-
 
 def preset(name: str) -> MMDiffusionConfig:
     """Configuration of a preset.
@@ -49,7 +46,7 @@ def preset(name: str) -> MMDiffusionConfig:
 def window(config: MMDiffusionConfig) -> WindowSpec:
     """The window of a training view that a network of this configuration takes."""
     frames, _, size, _ = config.video_size
-    return WindowSpec(frames, FPS, size, config.audio_size[1], SAMPLE_RATE_HZ)
+    return WindowSpec(frames, config.fps, size, config.audio_size[1], config.sample_rate_hz)
 
 
 def step_loss(model: torch.nn.Module, batch: Batch, generator: StepGenerator, *, audio_gain: float = 1.0) -> PairLoss:
@@ -173,7 +170,7 @@ def sample(
         for result in steps:
             bar.advance(len(chunk) / recipe.sample.steps)
             if result is not None:
-                yield from _clips(chunk, *result, clips)
+                yield from _clips(config, chunk, *result, clips)
 
 
 def _denoise(model: MMDiffusion, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -183,16 +180,17 @@ def _denoise(model: MMDiffusion, *args: Any) -> tuple[torch.Tensor, torch.Tensor
 
 def _conditioning(condition: ConditionRecipe, clips: list[GivenClip], config: MMDiffusionConfig) -> Conditioning:
     """What a batch is given, as tensors."""
-    shape = Shape(config.video_size, config.audio_size, FPS, SAMPLE_RATE_HZ)
+    shape = Shape(config.video_size, config.audio_size, config.fps, config.sample_rate_hz)
     known = known_part(condition.task, condition.keep, clips, shape)
     scale = 1.0 if condition.scale is None else condition.scale
     return Conditioning(known, condition.method, scale, condition.noise)
 
 
 def _clips(
-    numbers: list[int], video: torch.Tensor, audio: torch.Tensor, given: list[GivenClip]
+    config: MMDiffusionConfig, numbers: list[int], video: torch.Tensor, audio: torch.Tensor, given: list[GivenClip]
 ) -> Iterator[GeneratedClip]:
     """Turn a batch in [-1, 1] into clips."""
     sources = [clip.source for clip in given] or [{}] * len(numbers)
     for number, picture, sound, source in zip(numbers, grey_levels(video), audio.numpy(), sources, strict=True):
-        yield GeneratedClip(clip_name(number), picture, FPS, sound.astype(np.float32), SAMPLE_RATE_HZ, source)
+        tone = sound.astype(np.float32)
+        yield GeneratedClip(clip_name(number), picture, config.fps, tone, config.sample_rate_hz, source)

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from avbench import heap, weights as weights_store
+from avbench import weights as weights_store
 from avbench.errors import MediaError, UserError
 from avbench.weights import Weight
 
@@ -213,7 +213,7 @@ def assemble(name: str, architecture: Any, tensors: Mapping[str, Tensor]) -> nn.
 
 
 def usable_device(device: str | torch.device) -> torch.device:
-    """The device, if this machine has it, made ready: on a CPU, memory that is freed is kept (`avbench.heap`).
+    """The device, if this machine has it.
 
     Raises:
         UserError: It has not.
@@ -224,8 +224,6 @@ def usable_device(device: str | torch.device) -> torch.device:
         raise UserError(f"there is no device called {device!r}; use cpu or cuda") from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {device!r} was asked for, but this machine has no usable CUDA device; use cpu")
-    if chosen.type == "cpu":
-        heap.keep_freed_memory()
     return chosen
 
 

@@ -32,6 +32,8 @@ class MMDiffusionConfig(Strict):
         attention_heads: Heads of the self-attention.
         norm_groups: Groups of every GroupNorm.
         dropout: Dropout before the last convolution of a Res.
+        fps: Frames per second of a training clip. The network does not know it; its clips are written with it.
+        sample_rate_hz: Audio rate of a training clip, likewise.
     """
 
     video_size: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (16, 3, 64, 64)
@@ -49,6 +51,8 @@ class MMDiffusionConfig(Strict):
     attention_heads: PositiveInt = 4
     norm_groups: PositiveInt = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    fps: PositiveFloat = 10.0
+    sample_rate_hz: PositiveInt = 16000
 
     @property
     def level_channels(self) -> tuple[int, ...]:
@@ -98,10 +102,26 @@ PRESETS = {
         norm_groups=8,
         dropout=0.0,
     ),
+    "bounce": MMDiffusionConfig(
+        video_size=(16, 3, 16, 16),
+        audio_size=(1, 3200),
+        model_channels=16,
+        channel_mult=(1, 2, 4),
+        num_res_blocks=1,
+        cross_attention_resolutions=(4,),
+        windows=(4,),
+        cross_head_channels=32,
+        video_attention_resolutions=(4,),
+        attention_heads=2,
+        norm_groups=8,
+        dropout=0.0,
+        sample_rate_hz=2000,
+    ),
     "small": MMDiffusionConfig(model_channels=64),
     "paper": MMDiffusionConfig(),
 }
-"""`tiny` trains on a laptop CPU within minutes; `paper` is the published model, `small` the same at half its width."""
+"""`tiny` trains on a laptop CPU within minutes, `bounce` learns within hours there; `paper` is the published model,
+`small` the same at half its width."""
 
-PRESETS |= {f"{name}-uncoupled": PRESETS[name].model_copy(update=_UNCOUPLED) for name in ("tiny", "small")}
+PRESETS |= {f"{name}-uncoupled": PRESETS[name].model_copy(update=_UNCOUPLED) for name in ("tiny", "bounce", "small")}
 """The same without cross-attention, to see what it is good for."""

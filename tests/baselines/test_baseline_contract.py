@@ -72,6 +72,8 @@ def test_a_recipe_is_named_for_its_baseline_and_preset(name: str) -> None:
 MM_DIFFUSION = (
     "tiny",
     "tiny-uncoupled",
+    "bounce",
+    "bounce-uncoupled",
     "small",
     "small-uncoupled",
     "paper",
@@ -90,7 +92,7 @@ def test_every_preset_of_mm_diffusion_names_a_network_that_exists(preset: str) -
     assert ("mmdiffusion-" + preset, recipe.description) in rows("recipes")
 
 
-@pytest.mark.parametrize("preset", ["tiny", "small"])
+@pytest.mark.parametrize("preset", ["tiny", "bounce", "small"])
 def test_an_uncoupled_preset_differs_by_its_network_alone(preset: str) -> None:
     usual, alone = (load_recipe("mmdiffusion", name).model_dump() for name in (preset, f"{preset}-uncoupled"))
     assert {key for key in usual if usual[key] != alone[key]} == {"description", "preset"}

@@ -28,7 +28,8 @@ pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 FRAMES, SIZE, RATE_HZ = 4, 16, 2000
-SAMPLES = round(FRAMES / mmdiffusion.FPS * RATE_HZ)
+FPS = 10.0
+SAMPLES = round(FRAMES / FPS * RATE_HZ)
 GAIN = 2.0
 STEPS = 100
 TIMESTEP = 250
@@ -47,6 +48,8 @@ TINY = MMDiffusionConfig(
     attention_heads=2,
     norm_groups=8,
     dropout=0.0,
+    fps=FPS,
+    sample_rate_hz=RATE_HZ,
 )
 RECIPE = BaselineRecipe.model_validate(
     {
@@ -75,7 +78,7 @@ def rendered(folder: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
     path = folder / f"{seed}.mp4"
     synthetic.render(query, path)
     start_s = round(max(0.0, synthetic.event_times_s(query)[0] - 0.2) * 10) / 10
-    video = media.decode_video(path, fps=mmdiffusion.FPS, size=(SIZE, SIZE), start_s=start_s, n_frames=FRAMES)
+    video = media.decode_video(path, fps=FPS, size=(SIZE, SIZE), start_s=start_s, n_frames=FRAMES)
     audio = media.decode_audio(path, sample_rate_hz=RATE_HZ, mono=True, start_s=start_s, n_samples=SAMPLES)[0]
     return video, audio * (0.9 / np.abs(audio).max())
 
@@ -100,7 +103,6 @@ def overfit(tmp_path_factory: pytest.TempPathFactory) -> Overfit:
     clips = [rendered(folder, seed) for seed in (1, 3, 4, 8)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, RECIPE.preset, TINY)
-        patch.setattr(mmdiffusion, "SAMPLE_RATE_HZ", RATE_HZ)
         data = write_clips(folder / "data", clips, sample_rate_hz=RATE_HZ)
         mmdiffusion.train(data, RECIPE, folder / "run", device=CPU)
     saved = folder / "run" / "checkpoints"
