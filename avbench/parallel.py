@@ -15,11 +15,11 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from multiprocessing import sharedctypes
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from avbench import cgroups
 from avbench.errors import EnvironmentFault, UserError
@@ -58,6 +58,19 @@ class StageSummary:
         return Counter(map(without_numbers, table.values()))
 
 
+@dataclass(frozen=True)
+class Sharing(Generic[A, R]):
+    """How several workers do one long item: its function stops half-way where `shares_for_idle` says that some wait.
+
+    Attributes:
+        left: What a value leaves to be done, as further items: shares of the same one.
+        joined: The value of an item from those of two of its shares, in any order.
+    """
+
+    left: Callable[[R], Sequence[A]]
+    joined: Callable[[R, R], R]
+
+
 def without_numbers(reason: str) -> str:
     """A reason with ``#`` for each number, so that reasons of one kind can be counted together."""
     return re.sub(r"[-+]?\d[\d.,:e+-]*", "#", reason)
@@ -83,9 +96,11 @@ def run(
     description: str = "",
     ordered: bool = False,
     own_core: bool = False,
-    left_over: Callable[[R], Sequence[A]] | None = None,
+    sharing: Sharing[A, R] | None = None,
 ) -> Iterator[Outcome[R]]:
     """Yield one outcome per item, in the order they finish or in the order of the items.
+
+    An item that was shared out has failed where one of its shares has.
 
     Args:
         function: Picklable (module-level, or a partial of one) when ``workers > 1``.
@@ -97,8 +112,7 @@ def run(
         ordered: Yield in the order of ``items``; at most ``2 * workers`` outcomes wait for an earlier one.
         own_core: Keep each worker on a core of its own where there are as many workers as cores. For work that runs in
             one thread and starts no program.
-        left_over: What a value leaves to be done, as further items. So the function of a long item may stop half-way
-            when `idle_workers` says that somebody waits. Not together with ``ordered``.
+        sharing: How several workers do one item; None: each does its own.
 
     Raises:
         EnvironmentFault: The run cannot go on; finished items stay finished.
@@ -106,24 +120,65 @@ def run(
     held: dict[int, Outcome[R]] = {}
     place = 0
     todo = list(items)
+    shared = _Shared(todo, sharing)
     with reporter.bar(description, total=len(todo)) as bar:
         outcomes = (
             _serial(function, todo, item_id)
             if workers <= 1
             else _pool(function, todo, item_id, workers, held, own_core)
         )
-        for index, outcome in outcomes:
-            if left_over is not None and outcome.value is not None and (more := left_over(outcome.value)):
-                todo += more
+        for index, part in outcomes:
+            known = len(todo)
+            whole = shared.add(index, part)
+            if len(todo) > known:
                 bar.total(len(todo))
-            bar.advance(1, outcome.item_id)
-            if not ordered:
-                yield outcome
+            bar.advance(1, part.item_id)
+            if whole is None:
                 continue
-            held[index] = outcome
+            if not ordered:
+                yield whole[1]
+                continue
+            held[whole[0]] = whole[1]
             while place in held:
                 yield held.pop(place)
                 place += 1
+
+
+class _Shared(Generic[A, R]):
+    """What became of the shares of each item.
+
+    Args:
+        todo: Items; shares that are left over are added to it.
+        sharing: How items are shared, or None.
+    """
+
+    def __init__(self, todo: list[A], sharing: Sharing[A, R] | None) -> None:
+        self._todo, self._sharing = todo, sharing
+        self._item_of = list(range(len(todo)))
+        self._open = Counter(self._item_of)
+        self._so_far: dict[int, Outcome[R]] = {}
+
+    def add(self, index: int, part: Outcome[R]) -> tuple[int, Outcome[R]] | None:
+        """Take what became of one share; returns place and outcome of its item once that is whole."""
+        item = self._item_of[index]
+        if self._sharing is not None and part.value is not None:
+            left = self._sharing.left(part.value)
+            self._todo += left
+            self._item_of += [item] * len(left)
+            self._open[item] += len(left)
+        before = self._so_far.pop(item, None)
+        outcome = part if before is None else self._joined(before, part)
+        self._open[item] -= 1
+        if self._open[item]:
+            self._so_far[item] = outcome
+            return None
+        return item, outcome
+
+    def _joined(self, one: Outcome[R], other: Outcome[R]) -> Outcome[R]:
+        seconds = one.seconds + other.seconds
+        if self._sharing is None or one.value is None or other.value is None:
+            return replace(one if one.value is None else other, item_id=one.item_id, seconds=seconds)
+        return replace(one, value=self._sharing.joined(one.value, other.value), seconds=seconds)
 
 
 def attempt(function: Callable[[A], R], item: A, name: str) -> Outcome[R]:
@@ -184,6 +239,12 @@ def idle_workers() -> int:
         return 0
     told, _idle.value = int(_idle.value), 0
     return told
+
+
+def shares_for_idle(left: Sequence[A]) -> list[tuple[A, ...]]:
+    """What is left of an item, shared out to this worker and to those that wait; empty where nobody does."""
+    waiting = idle_workers() if len(left) > 1 else 0
+    return shares(left, waiting + 1) if waiting else []
 
 
 def shares(items: Sequence[A], count: int) -> list[tuple[A, ...]]:

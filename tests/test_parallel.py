@@ -9,6 +9,7 @@ import pickle
 import time
 from multiprocessing import synchronize
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,24 +115,26 @@ def test_a_value_that_cannot_be_sent_is_a_defect_and_no_dead_worker() -> None:
         list(parallel.run(_unpicklable, [1, 2], item_id=str, workers=2))
 
 
-def _some(span: range) -> tuple[list[int], list[range]]:
-    """Work on a span until workers wait for work, then leave the rest of it over."""
+def _some(span: range) -> tuple[list[list[int]], list[range]]:
+    """Work on a span until workers wait for work, then leave the rest of it over; returns what this share did."""
     done: list[int] = []
     for place, number in enumerate(span):
         left, deadline = span[place:], time.monotonic() + 60
-        while len(left) == 4 and not (waiting := parallel.idle_workers()):
-            if time.monotonic() > deadline:
-                return done, []
-        if len(left) == 4:
-            return done, [range(share[0], share[-1] + 1) for share in parallel.shares(left, waiting + 1)]
+        while len(left) == 4 and time.monotonic() < deadline:
+            if shares := parallel.shares_for_idle(left):
+                return [done], [range(share[0], share[-1] + 1) for share in shares]
         done.append(number)
-    return done, []
+    return [done], []
+
+
+SHARING = parallel.Sharing[Any, Any](left=lambda value: value[1], joined=lambda one, other: (one[0] + other[0], []))
 
 
 @pytest.mark.slow
 def test_a_worker_without_work_is_told_of_and_gets_a_share_of_what_is_left() -> None:
-    found = list(parallel.run(_some, [range(6)], item_id=str, workers=2, left_over=lambda done: done[1]))
-    assert sorted((outcome.value or ([], []))[0] for outcome in found) == [[0, 1], [2, 3], [4, 5]]
+    (found,) = parallel.run(_some, [range(6)], item_id=str, workers=2, sharing=SHARING)
+    assert found.value is not None
+    assert sorted(found.value[0]) == [[0, 1], [2, 3], [4, 5]]
 
 
 def _told_inside(item: int) -> int:
@@ -149,10 +152,26 @@ def test_a_run_inside_a_worker_keeps_its_work() -> None:
     assert (outside.value, inside.value) == (1, 0)
 
 
-def test_what_is_left_over_is_done_in_one_process_too() -> None:
-    found = parallel.run(lambda n: n, [3], item_id=str, left_over=lambda n: [n - 1] if n > 1 else [])
-    assert [outcome.value for outcome in found] == [3, 2, 1]
+def _first(numbers: tuple[int, ...]) -> tuple[list[int], list[tuple[int, ...]]]:
+    """Does the first number and leaves the others over, each for itself."""
+    if numbers[0] == 6:
+        raise UserError("no sixes")
+    return [numbers[0]], [(number,) for number in numbers[1:]]
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_an_item_that_is_shared_out_has_one_outcome_when_its_last_share_is_done(ordered: bool) -> None:
+    items = [(1, 2, 3), (7,), (4, 6, 5)]
+    found = list(parallel.run(_first, items, item_id=lambda item: str(item[0]), sharing=SHARING, ordered=ordered))
+    assert [outcome.item_id for outcome in found] == (["1", "7", "4"] if ordered else ["7", "1", "4"])
+    by_id = {outcome.item_id: outcome for outcome in found}
+    assert (by_id["1"].value, by_id["7"].value) == (([1, 2, 3], []), ([7], []))
+    assert (by_id["4"].value, by_id["4"].error) == (None, "no sixes")
+
+
+def test_nobody_waits_for_a_share_outside_of_workers() -> None:
     assert parallel.idle_workers() == 0
+    assert parallel.shares_for_idle([1, 2, 3]) == []
 
 
 def test_shares_are_runs_of_neighbours_none_empty() -> None:

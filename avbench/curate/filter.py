@@ -139,23 +139,18 @@ def _judge(
         workers=workers,
         reporter=reporter,
         description="filter",
-        left_over=lambda done: done.left,
+        sharing=parallel.Sharing(
+            left=lambda done: done.left, joined=lambda one, other: _Judged(one.entries | other.entries)
+        ),
     )
-    waiting = {job.source_id: job for job in open_jobs}
-    entries = {job.source_id: dict(job.judged) for job in open_jobs}
+    by_source = {job.source_id: job for job in open_jobs}
     for outcome in outcomes:
-        if outcome.item_id not in waiting:
-            continue  # another part of it has failed
-        job = waiting[outcome.item_id]
+        job = by_source[outcome.item_id]
         if outcome.value is None:
             summary.failed[job.source_id] = outcome.error
-            del waiting[job.source_id], entries[job.source_id]
             continue
-        entries[job.source_id] |= outcome.value.entries
+        _write_record(ws, job, job.judged | outcome.value.entries)
         summary.done += sum(not entry["error"] for entry in outcome.value.entries.values())
-        if len(entries[job.source_id]) == len(job.clips):
-            _write_record(ws, job, entries[job.source_id])
-            del waiting[job.source_id], entries[job.source_id]
     return summary, jobs
 
 
@@ -242,9 +237,8 @@ def _judge_clips(part: _Part, ws: Workspace, filters: Sequence[BaseFilter], view
     """Judge clips of one source; where workers wait for work, stop and share out what is left."""
     entries: dict[str, dict[str, Any]] = {}
     for place, clip in enumerate(part.clips):
-        left = part.clips[place:]
-        if len(left) > 1 and (waiting := parallel.idle_workers()):
-            return _Judged(entries, tuple(_Part(part.job, share) for share in parallel.shares(left, waiting + 1)))
+        if shares := parallel.shares_for_idle(part.clips[place:]):
+            return _Judged(entries, tuple(_Part(part.job, share) for share in shares))
         known = part.job.measured.get(clip["clip_id"], {})
         work = partial(_judge_clip, ws=ws, filters=filters, view=view, known=known)
         outcome = parallel.attempt(work, clip, clip["clip_id"])

@@ -145,22 +145,15 @@ def segment(
         workers=workers,
         reporter=reporter,
         description=STAGE,
-        left_over=lambda done: done.left,
+        sharing=parallel.Sharing(left=lambda cut: cut.left, joined=_joined),
     )
-    open_jobs = {job.source_id: job for job in jobs}
-    cuts: dict[str, list[_Cut]] = {source_id: [] for source_id in open_jobs}
+    by_source = {job.source_id: job for job in jobs}
     for outcome in outcomes:
-        if outcome.item_id not in open_jobs:
-            continue  # another share of it has failed
-        job = open_jobs[outcome.item_id]
-        if outcome.value is not None:
-            cuts[job.source_id].append(outcome.value)
-        record = _record_of(ws, job, cuts[job.source_id]) if outcome.value else _failed(job, outcome.error)
-        if record is not None:
-            ws.write_record(STAGE, job.source_id, record)
-            summary.done += record["status"] == "done"
-            _count(summary, record)
-            del open_jobs[job.source_id], cuts[job.source_id]
+        job = by_source[outcome.item_id]
+        record = _failed(job, outcome.error) if outcome.value is None else _record_of(ws, job, outcome.value)
+        ws.write_record(STAGE, job.source_id, record)
+        summary.done += record["status"] == "done"
+        _count(summary, record)
     summary.seconds = time.monotonic() - start
     return summary
 
@@ -239,9 +232,7 @@ def _cut_source(ws: Workspace, recipe: SegmentRecipe, job: _Job) -> _Cut:
     failed: dict[int, str] = {}
     with media.Reel() as reel:
         for place, number in enumerate(numbers):
-            left = numbers[place:]
-            if len(left) > 1 and (waiting := parallel.idle_workers()):
-                shares = parallel.shares(left, waiting + 1)
+            if shares := parallel.shares_for_idle(numbers[place:]):
                 rest = tuple(replace(job, seen=seen, numbers=share) for share in shares)
                 return _Cut(seen.told(), clips, failed, rest)
             clip_id, start_s = f"{job.source_id}_{number:04d}", seen.starts_s[number]
@@ -270,13 +261,15 @@ def _look_at(job: _Job, recipe: SegmentRecipe) -> _Seen:
     return _Seen(reason, planned, frame_starts_s)
 
 
-def _record_of(ws: Workspace, job: _Job, cuts: Sequence[_Cut]) -> dict[str, Any] | None:
-    """The ledger record of a source; None while clips of it are being cut elsewhere."""
-    seen = cuts[0].seen
-    clips = [clip for _, clip in sorted((number, clip) for cut in cuts for number, clip in cut.clips.items())]
-    failed = dict(sorted((number, error) for cut in cuts for number, error in cut.failed.items()))
-    if len(clips) + len(failed) < len(seen.starts_s):
-        return None
+def _joined(one: _Cut, other: _Cut) -> _Cut:
+    return _Cut(one.seen, one.clips | other.clips, one.failed | other.failed)
+
+
+def _record_of(ws: Workspace, job: _Job, cut: _Cut) -> dict[str, Any]:
+    """The ledger record of a source whose clips are all cut."""
+    seen = cut.seen
+    clips = [clip for _, clip in sorted(cut.clips.items())]
+    failed = dict(sorted(cut.failed.items()))
     _remove_others(ws, job.source_id, {clip.file for clip in clips})
     planned = seen.planned
     if seen.reason:
