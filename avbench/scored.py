@@ -32,7 +32,7 @@ from avbench.cache import FeatureCache
 from avbench.dataset import find_dataset, is_dataset
 from avbench.errors import UserError
 from avbench.features._base import usable_device
-from avbench.leaderboard import evidence
+from avbench.leaderboard import evidence, records
 from avbench.leaderboard.evidence import FEATURES_NAME, PER_CLIP_NAME, RESULT_NAME
 from avbench.leaderboard.records import DatasetRef, Environment, ProtocolRef, ResultRecord
 from avbench.progress import SILENT, Reporter
@@ -115,10 +115,24 @@ def write_record(
     )
     from avbench.leaderboard import report
 
+    record = _as_before(folder / RESULT_NAME, record)
     shown = report.write_report(folder, record, result.per_clip, result.items, protocol)
     workspace.write_json(folder / RESULT_NAME, record.model_dump(mode="json"))
     reporter.note(f"report     {shown}")
     return record
+
+
+def _as_before(path: Path, record: ResultRecord) -> ResultRecord:
+    """The record that is there already where it says the same and only its times are others, else the new one.
+
+    A command that was killed after it had published a record, and goes on, must not put the same run on a table twice.
+    """
+    try:
+        before = records.load(path)
+    except UserError:  # none there, or damaged: it is written anew
+        return record
+    same = record.model_copy(update={"created_at": before.created_at, "seconds": before.seconds})
+    return before if same.model_dump(mode="json") == before.model_dump(mode="json") else record
 
 
 def score_folder(

@@ -15,7 +15,7 @@ from avbench import workspace
 from avbench.cli import app
 from avbench.errors import UserError
 from avbench.leaderboard import evidence, publishing, records
-from avbench.scored import build_reference, score_folder
+from avbench.scored import _as_before, build_reference, score_folder
 from avbench.submit import submit
 from tests.clips import write_npz
 from tests.leaderboard import scored_folders
@@ -39,6 +39,17 @@ def test_a_scored_folder_lands_with_its_evidence_and_again_changes_nothing(tmp_p
     assert records.load_all(tmp_path / "board") == [record]
     submit(tmp_path / "mine" / "result.json", tmp_path / "board")
     assert files(tmp_path / "board") == first
+
+
+def test_a_record_that_is_made_again_with_the_same_numbers_is_the_one_before(tmp_path: Path) -> None:
+    record = scored_folders.write(tmp_path / "mine")
+    path = tmp_path / "mine" / "result.json"
+    later = record.model_copy(update={"created_at": "2030-01-01T00:00:00+00:00", "seconds": {"score": 99.0}})
+    assert _as_before(path, later) == record, "so that a run which is published again stands on no table twice"
+    other = later.model_copy(update={"n_asked": record.n_asked + 1})
+    assert _as_before(path, other) is other
+    path.write_text("{")
+    assert _as_before(path, later) is later
 
 
 def test_a_run_folder_is_submitted_with_the_samples_that_were_scored(tmp_path: Path) -> None:
