@@ -29,7 +29,15 @@ from avbench.dataset import LATENTS_FOLDER, dataset_card
 from avbench.errors import EnvironmentFault, UserError
 from avbench.progress import SILENT, Bar, Reporter
 from avbench.schema import SCHEMA_VERSION, Batch
-from avbench.training._latent_files import CARD_NAME, INDEX_NAME, ArrayFile, measure, names_of, read_index
+from avbench.training._latent_files import (
+    CARD_NAME,
+    INDEX_NAME,
+    ArrayFile,
+    damaged,
+    measure,
+    names_of,
+    read_index,
+)
 from avbench.training.latent_space import CodecPair, LatentShape, LatentStatistics
 from avbench.training.loader import WindowLoader, WindowSpec, order, share
 from avbench.workspace import TEMPORARY, file_sha256, free_bytes, fsync_tree, publish, read_json, write_json
@@ -39,6 +47,8 @@ _BATCH_PIXELS = 1 << 20
 """Pixels, of all frames, that are encoded at a time."""
 _FORMAT = 1
 """Counted up when the same settings give other bytes."""
+_LARGEST = {"video_largest", "audio_largest"}
+"""Statistics that cards of earlier versions lack."""
 
 
 def encode_dataset(
@@ -53,7 +63,8 @@ def encode_dataset(
     """Encode the windows of a split, unless they are encoded already.
 
     After a kill at any moment the same call goes on with the shard that was under way and ends with the same bytes.
-    Several processes may ask for the same latents: one encodes, the others wait for it.
+    Several processes may ask for the same latents: one encodes, the others wait for it. Of latents whose card does not
+    say how large they are, as earlier versions of avbench left it, that is measured now; they are not encoded again.
 
     Args:
         dataset: Folder of a finished dataset.
@@ -82,7 +93,7 @@ def encode_dataset(
     key = recipe.sha256(about)[:16]
     root = folder or dataset / LATENTS_FOLDER
     final, scratch = root / key, root / f"{TEMPORARY}{key}"
-    if (final / CARD_NAME).is_file():
+    if _is_measured(final):
         return final
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -99,9 +110,35 @@ def encode_dataset(
             work.run({"schema_version": SCHEMA_VERSION, "name": card["name"], **about}, reporter)
             shutil.rmtree(final, ignore_errors=True)
             scratch.replace(final)
+        elif not _is_measured(final):
+            _measure_anew(final, pair.shape)
     finally:
         lock.release()
     return final
+
+
+def _is_measured(folder: Path) -> bool:
+    """Whether finished latents lie there whose card has all statistics that sampling needs."""
+    return (folder / CARD_NAME).is_file() and _card(folder)["statistics"].keys() >= _LARGEST
+
+
+def _measure_anew(folder: Path, shape: LatentShape) -> None:
+    """Put the statistics of latents on their card, from the arrays beside it.
+
+    Raises:
+        UserError: One of them is damaged.
+    """
+    card = _card(folder)
+    for name, digest in card["files"].items():
+        if not (folder / name).is_file() or file_sha256(folder / name) != digest:
+            raise damaged(folder / name)
+    names = [name for name in card["files"] if name != INDEX_NAME]
+    write_json(folder / CARD_NAME, {**card, "statistics": measure(folder, names, shape).as_json()})
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = formats.check(read_json(folder / CARD_NAME), formats.Latents, folder / CARD_NAME)
+    return found
 
 
 class _Encoding:
@@ -234,7 +271,7 @@ class LatentLoader:
     def __init__(self, folder: Path, split: str, *, seed: int) -> None:
         if not (folder / CARD_NAME).is_file():
             raise UserError(f"{folder}: holds no finished latents (no {CARD_NAME}); encode the dataset again")
-        self.card: dict[str, Any] = formats.check(read_json(folder / CARD_NAME), formats.Latents, folder / CARD_NAME)
+        self.card = _card(folder)
         if self.card["split"] != split:
             raise UserError(f"{folder}: holds latents of the split {self.card['split']!r}, not {split!r}")
         self.seed, self.window = seed, WindowSpec(**self.card["window"])

@@ -131,6 +131,33 @@ def test_latents_that_are_there_are_not_encoded_again(dataset: Path, tmp_path: P
     assert pair.video.calls == 0  # type: ignore[attr-defined]
 
 
+def without_the_largest(folder: Path) -> Path:
+    """Latents as earlier versions left them."""
+    card = json.loads((folder / "LATENTS.json").read_text())
+    for name in ("video_largest", "audio_largest"):
+        del card["statistics"][name]
+    (folder / "LATENTS.json").write_text(json.dumps(card))
+    return folder
+
+
+def test_of_latents_that_do_not_say_how_large_they_are_it_is_measured_and_nothing_is_encoded(
+    dataset: Path, tmp_path: Path, small_shards: None
+) -> None:
+    folder, pair = encode(dataset, tmp_path), folding.pair()
+    before = content(folder)
+    without_the_largest(folder)
+    assert encode(dataset, tmp_path, pair=pair) == folder
+    assert content(folder) == before
+    assert pair.video.calls == 0  # type: ignore[attr-defined]
+
+
+def test_such_latents_are_not_measured_where_they_are_damaged(dataset: Path, tmp_path: Path) -> None:
+    folder = without_the_largest(encode(dataset, tmp_path))
+    os.truncate(folder / "train-00000.audio.npy", 5000)
+    with pytest.raises(UserError, match=r"train-00000\.audio\.npy: absent or damaged; delete the folder"):
+        encode(dataset, tmp_path)
+
+
 def test_of_two_that_ask_at_once_one_encodes(dataset: Path, tmp_path: Path) -> None:
     pairs = [folding.pair(), folding.pair()]
     threads = [threading.Thread(target=encode, args=(dataset, tmp_path), kwargs={"pair": pair}) for pair in pairs]
