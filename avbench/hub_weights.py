@@ -24,6 +24,8 @@ from avbench.workspace import free_bytes
 
 # huggingface_hub takes most of a second to import: only who asks for a model pays
 
+_COMMIT = re.compile("[0-9a-f]{40}")
+
 
 @dataclass(frozen=True)
 class HubModel:
@@ -52,7 +54,7 @@ def snapshot(model: HubModel, *, accept_licence: bool = False, reporter: Reporte
     Args:
         model: Which.
         accept_licence: The user accepts a licence that forbids commercial use.
-        reporter: Where the bytes are shown.
+        reporter: Where the bytes are shown; warned where the revision is a branch or a tag, which may move.
 
     Returns:
         A folder named for the commit, see `commit`. It may hold files that were not asked for.
@@ -64,9 +66,19 @@ def snapshot(model: HubModel, *, accept_licence: bool = False, reporter: Reporte
         EnvironmentFault: The disk has no room.
     """
     require_licence(model, accept_licence)
-    here = present(model)
-    if here is not None:
-        return here
+    found = present(model)
+    if found is None:
+        found = _fetched(model, reporter)
+    if not _COMMIT.fullmatch(model.revision):
+        reporter.warn(
+            f"{model.repo}: {model.revision} is no commit and may move on the hub; these files are {commit(found)}, "
+            "write that as the revision into a recipe of your own to keep them"
+        )
+    return found
+
+
+def _fetched(model: HubModel, reporter: Reporter) -> Path:
+    """The folder of `snapshot`, fetched; what is there of it already is not fetched again."""
     from huggingface_hub import snapshot_download
 
     asked = _asked(model)
@@ -131,6 +143,11 @@ def require_licence(model: HubModel, accepted: bool) -> None:
 def commit(folder: Path) -> str:
     """Commit hash that a folder of `snapshot` holds."""
     return folder.name
+
+
+def shown(revision: str) -> str:
+    """A revision for a line of text: of a commit the first characters."""
+    return revision[:12] if _COMMIT.fullmatch(revision) else revision
 
 
 def endpoint() -> str:

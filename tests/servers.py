@@ -205,13 +205,16 @@ class _HubHandler(_Handler):
             return self.reply(403, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"}, b"{}")
         if repo not in self.owner.repos:
             return self.reply(404, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}, b"{}")
-        if revision not in (None, "main", self.owner.commit):
+        if revision not in (None, "main", self.commit_of(repo)):
             return self.reply(404, {"X-Error-Code": "RevisionNotFound"}, b"{}")
         if verb == "resolve":
             return self.resolve(repo, rest)
         if verb == "tree":
             return self.tree(repo, parse_qs(parts.query))
-        return self.json({"_id": "1", "id": repo, "sha": self.owner.commit, "siblings": [], "tags": []})
+        return self.json({"_id": "1", "id": repo, "sha": self.commit_of(repo), "siblings": [], "tags": []})
+
+    def commit_of(self, repo: str) -> str:
+        return self.owner.commits.get(repo, self.owner.commit)
 
     def send(self, path: Path) -> None:
         """A file of the store, whole or broken off."""
@@ -252,7 +255,7 @@ class _HubHandler(_Handler):
 
     def resolve(self, repo: str, file: str) -> None:
         path = self.owner.repos[repo] / file
-        commit = {"X-Repo-Commit": self.owner.commit}
+        commit = {"X-Repo-Commit": self.commit_of(repo)}
         if not path.is_file():
             return self.reply(404, {**commit, "X-Error-Code": "EntryNotFound"})
         data = path.read_bytes()
@@ -270,7 +273,8 @@ class HubServer(_Server):
     Args:
         repos: Repository name to folder.
         gated: Names of repositories that answer with "gated".
-        commit: Commit sha of every repository's main branch.
+        commit: Commit sha of every repository's main branch,
+        commits: but of these.
         page_size: Files per page of a listing.
     """
 
@@ -280,9 +284,11 @@ class HubServer(_Server):
         gated: tuple[str, ...] = (),
         commit: str = "c0ffee" * 6 + "beef",
         page_size: int = 3,
+        commits: dict[str, str] | None = None,
     ) -> None:
         super().__init__(_HubHandler)
         self.repos, self.gated, self.commit, self.page_size = repos, gated, commit, page_size
+        self.commits = commits or {}
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.cut: set[str] = set()
         self.range_starts: list[int] = []

@@ -28,9 +28,13 @@ class Listener(Reporter):
     def __init__(self) -> None:
         self.seen, self.total = 0.0, 0.0
         self.notes: list[str] = []
+        self.warnings: list[str] = []
 
     def note(self, message: str) -> None:
         self.notes.append(message)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
 
     @contextmanager
     def bar(self, description: str, total: float | None, unit: str = "") -> Iterator[Bar]:
@@ -89,6 +93,19 @@ def test_what_is_here_asks_nobody(server: HubServer, monkeypatch: pytest.MonkeyP
     assert len(server.requests) == asked
     monkeypatch.setenv("HF_ENDPOINT", unreachable())
     assert snapshot(MODEL) == first
+
+
+def test_a_branch_is_told_with_the_commit_that_keeps_its_files_and_a_commit_is_not(server: HubServer) -> None:
+    for _ in ("fetched", "found"):
+        listener = Listener()
+        snapshot(MODEL, reporter=listener)
+        assert listener.warnings == [
+            f"owner/name: main is no commit and may move on the hub; these files are {server.commit}, write that as "
+            "the revision into a recipe of your own to keep them"
+        ]
+    listener = Listener()
+    snapshot(replace(MODEL, revision=server.commit), reporter=listener)
+    assert listener.warnings == []
 
 
 def test_a_file_that_is_missing_from_the_cache_is_fetched_again(server: HubServer) -> None:

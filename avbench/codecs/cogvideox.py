@@ -18,7 +18,7 @@ from avbench.hub_weights import HubModel
 MODELS = {
     "cogvideox": HubModel(
         repo="THUDM/CogVideoX-2b",
-        revision="main",
+        revision="1137dacfc2c9c012bed6a0793f4ecf2ca8e7ba01",
         licence="Apache-2.0",
         non_commercial=False,
         patterns=("vae/config.json", "vae/diffusion_pytorch_model.safetensors"),

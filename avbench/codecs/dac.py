@@ -15,14 +15,14 @@ from avbench.codecs._library import load, transformers
 from avbench.hub_weights import HubModel
 
 
-def _model(repo: str) -> HubModel:
-    return HubModel(repo, "main", "MIT", non_commercial=False, patterns=("config.json", "model.safetensors"))
+def _model(repo: str, commit: str) -> HubModel:
+    return HubModel(repo, commit, "MIT", non_commercial=False, patterns=("config.json", "model.safetensors"))
 
 
 MODELS = {
-    "dac": _model("descript/dac_16khz"),
-    "dac-24khz": _model("descript/dac_24khz"),
-    "dac-44khz": _model("descript/dac_44khz"),
+    "dac": _model("descript/dac_16khz", "7c2fc5e759f1f501aefc6e7a0265cc57f5d17ba7"),
+    "dac-24khz": _model("descript/dac_24khz", "6ba020b5ba7d9d8076fb90db7e67f27e31980f6e"),
+    "dac-44khz": _model("descript/dac_44khz", "c1bc521685adf9cfe247bc39a5ca58917eda1ac4"),
 }
 SUBFOLDER = ""
 

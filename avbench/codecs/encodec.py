@@ -18,7 +18,7 @@ from avbench.hub_weights import HubModel
 MODELS = {
     "encodec": HubModel(
         repo="facebook/encodec_24khz",
-        revision="main",
+        revision="c1dbe2ae3f1de713481a3b3e7c47f357092ee040",
         licence="MIT (of its code; the model's page states none)",
         non_commercial=False,
         patterns=("config.json", "model.safetensors"),

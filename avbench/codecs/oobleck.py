@@ -17,7 +17,7 @@ from avbench.hub_weights import HubModel
 MODELS = {
     "oobleck": HubModel(
         repo="stabilityai/stable-audio-open-1.0",
-        revision="main",
+        revision="f21265c1e2710b3bd2386596943f0007f55f802e",
         licence="Stability AI Community License (free below 1 million USD of yearly revenue)",
         non_commercial=False,
         patterns=("vae/config.json", "vae/diffusion_pytorch_model.safetensors"),

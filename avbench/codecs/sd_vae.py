@@ -18,7 +18,7 @@ from avbench.hub_weights import HubModel
 MODELS = {
     "sd-vae-ft-mse": HubModel(
         repo="stabilityai/sd-vae-ft-mse",
-        revision="main",
+        revision="31f26fdeee1355a5c34592e401dd41e45d25a493",
         licence="MIT",
         non_commercial=False,
         patterns=("config.json", "diffusion_pytorch_model.safetensors"),

@@ -17,7 +17,7 @@ from avbench.hub_weights import HubModel
 MODELS = {
     "wan2.1": HubModel(
         repo="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
-        revision="main",
+        revision="0fad780a534b6463e45facd96134c9f345acfa5b",
         licence="Apache-2.0",
         non_commercial=False,
         patterns=("vae/config.json", "vae/diffusion_pytorch_model.safetensors"),

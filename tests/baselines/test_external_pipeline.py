@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,17 +120,21 @@ def test_weights_come_from_the_hub_and_the_card_has_their_commit(
     """The recipe's list of files is all that the pipeline needs, and each of its patterns is in the repository."""
     (weights / "ltx-2-19b-dev.safetensors").write_bytes(b"a file for other programs")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    with HubServer({"Lightricks/LTX-2": weights}) as hub:
+    chosen = recipe(None, n=1).external
+    assert chosen is not None
+    assert chosen.pipeline is not None
+    commit = chosen.pipeline.revision
+    assert re.fullmatch("[0-9a-f]{40}", commit)
+    with HubServer({"Lightricks/LTX-2": weights}, commits={"Lightricks/LTX-2": commit}) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
         shown = external.plan(tmp_path / "run", recipe(None, n=1), prompts=PROMPTS, accept_licence=False)
-        assert any("Lightricks/LTX-2 at main, fetched at the start: not on this machine" in line for line in shown)
+        assert any(f"Lightricks/LTX-2 at {commit}, fetched at the start: not on this machine" in x for x in shown)
         assert make(tmp_path / "run", recipe(None, n=1)) == (1, 0)
-        commit = hub.commit
     card = json.loads((tmp_path / "run" / "samples" / "samples.json").read_text())
     assert card["generator"]["weights"] == commit
     assert not list((tmp_path / "cache").rglob("ltx-2-19b*"))
     shown = external.plan(tmp_path / "run", recipe(None, n=1), prompts=PROMPTS, accept_licence=False)
-    assert any("Lightricks/LTX-2 at main, on this machine" in line for line in shown)
+    assert any(f"Lightricks/LTX-2 at {commit}, on this machine" in line for line in shown)
     assert make(tmp_path / "run", recipe(None, n=1)) == (0, 1), "nothing is asked of a hub that is gone"
 
 
