@@ -128,6 +128,7 @@ class RunStep(Step):
         steps: Solver steps; None takes those of the run's recipe.
         method: How the picture is given, see `avbench.diffusion.conditioning`.
         scale: Weight of the guidance; ``replace`` takes none.
+        guidance: Of AVDiT: by how much more the sound follows the picture than it would by itself.
         overlap_s: Neighbouring windows of the model share at least so much of the clip; there one sound fades into the
             next.
         batch_size: Windows per forward pass.
@@ -138,8 +139,13 @@ class RunStep(Step):
     steps: PositiveInt | None = None
     method: Literal["replace", "guide", "both"] = "replace"
     scale: NonNegativeFloat | None = None
+    guidance: NonNegativeFloat = 0.0
     overlap_s: NonNegativeFloat = 0.2
     batch_size: PositiveInt = 8
+
+    def defining(self) -> dict[str, Any]:
+        """See `Step`; a guidance that is not used is left out, as before there was any."""
+        return {name: value for name, value in super().defining().items() if name != "guidance" or value}
 
 
 class TwoStepRecipe(Strict):

@@ -208,7 +208,7 @@ def write_samples(
     Returns:
         The number made now, and the number an earlier call had made.
     """
-    _require_slices(recipe)
+    require_slices(recipe)
     with sampling_alone(run):
         return _write(run, recipe, device, conditions, reporter)
 
@@ -295,7 +295,7 @@ def clip_name(number: int) -> str:
     return f"sample-{number:05d}"
 
 
-def _require_slices(recipe: BaselineRecipe) -> None:
+def require_slices(recipe: BaselineRecipe) -> None:
     """Refuse what only a network with a noise level per time slice can do.
 
     Raises:

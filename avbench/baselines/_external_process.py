@@ -1,6 +1,7 @@
 """Start a program in a process group of its own, and see that nothing of it is left when it is over.
 
-No shell is involved: the command is a list. Its input is empty, what it prints goes to a file.
+No shell is involved: the command is a list. Its input is empty and what it prints goes to a file, unless it is one that
+answers (`avbench.baselines._external_worker`).
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from avbench.confidential import masked
@@ -23,8 +24,21 @@ _NOTE = "process.json"
 _TAIL_BYTES = 4096
 
 
-def run(argv: Sequence[str], *, folder: Path, env: Mapping[str, str], work: Path, log: Path, timeout_s: float) -> str:
-    """Run a program to its end.
+class NotStarted(Exception):
+    """A program could not be started; says why, without paths of this machine."""
+
+
+@contextmanager
+def started(
+    argv: Sequence[str],
+    *,
+    folder: Path,
+    env: Mapping[str, str],
+    work: Path,
+    log: Path,
+    talks: bool = False,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program for the length of the block; behind it nothing that it started is left.
 
     Args:
         argv: The command.
@@ -32,10 +46,10 @@ def run(argv: Sequence[str], *, folder: Path, env: Mapping[str, str], work: Path
         env: All of its environment.
         work: Folder of the call; a note there lets `end_orphan` find the program after avbench was killed.
         log: Where what it prints goes.
-        timeout_s: After so long it is ended, with everything it started.
+        talks: Its input and its output are pipes; the log has its errors alone.
 
-    Returns:
-        Why it failed, without paths of this machine; empty when it ended with exit code 0.
+    Raises:
+        NotStarted: There is no such program, or the command holds what no argument may hold.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as out:
@@ -44,26 +58,54 @@ def run(argv: Sequence[str], *, folder: Path, env: Mapping[str, str], work: Path
                 list(argv),
                 cwd=folder,
                 env=dict(env),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
+                stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if talks else out,
+                stderr=out if talks else subprocess.STDOUT,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:  # ValueError: a character that no argument may hold
             why = error.strerror if isinstance(error, OSError) else str(error)
-            return f"could not be started ({why})"
+            raise NotStarted(f"could not be started ({why})") from error
         try:
             write_json(work / _NOTE, {"pid": process.pid, "begun": _begun(process.pid)})
-            code = process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return f"did not end within {timeout_s:g} s"
+            yield process
         finally:
             # also after a good end: what it left running would hold the GPU and write on
             _end_group(process.pid, process)
             (work / _NOTE).unlink(missing_ok=True)
-    if code < 0:
-        return f"was ended by signal {_signal_name(-code)}"
-    return f"ended with exit code {code}" if code else ""
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with suppress(BrokenPipeError):
+                        pipe.close()
+
+
+def run(argv: Sequence[str], *, folder: Path, env: Mapping[str, str], work: Path, log: Path, timeout_s: float) -> str:
+    """Run a program to its end.
+
+    Args:
+        argv: See `started`.
+        folder: See `started`.
+        env: See `started`.
+        work: See `started`.
+        log: See `started`.
+        timeout_s: After so long it is ended, with everything it started.
+
+    Returns:
+        Why it failed, without paths of this machine; empty when it ended with exit code 0.
+    """
+    try:
+        with started(argv, folder=folder, env=env, work=work, log=log) as process:
+            code = process.wait(timeout_s)
+    except NotStarted as error:
+        return str(error)
+    except subprocess.TimeoutExpired:
+        return f"did not end within {timeout_s:g} s"
+    return ended(code) if code else ""
+
+
+def ended(code: int) -> str:
+    """How a program ended, from what `subprocess` says."""
+    return f"was ended by signal {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
 
 
 def end_orphan(work: Path) -> bool:

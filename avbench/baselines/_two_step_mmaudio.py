@@ -1,9 +1,11 @@
-"""The second step by MMAudio (arXiv 2412.15322): picture and text to sound, its own program in its own environment.
+"""The second step by MMAudio (arXiv 2412.15322): picture and text to sound, its own code in its own environment.
 
 Its checkout and its Python are named by the recipe or by ``$AVBENCH_MMAUDIO_CHECKOUT`` and ``$AVBENCH_MMAUDIO_PYTHON``.
-It stands at a pinned commit and fetches its weights itself, into that checkout.
+It stands at a pinned commit and fetches its weights itself, into that checkout. One program loads the networks and
+makes the sounds of all clips, one after the other; see `avbench.baselines._two_step_mmaudio_worker`. Where a clip fails
+the program is ended, and the next clip starts another.
 
-The program cuts a video back to whole frames of 25 per second, and so gives 6.04 s of sound for 49 pictures at 8 fps
+MMAudio cuts a video back to whole frames of 25 per second, and so gives 6.04 s of sound for 49 pictures at 8 fps
 (6.125 s). It is therefore shown the last picture for one frame longer; its sound is cut where the picture ends.
 """
 
@@ -12,7 +14,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,19 +24,24 @@ from numpy.typing import NDArray
 
 from avbench import media
 from avbench.baselines._external_places import CHECKOUT, complaints, environment, found_places
-from avbench.baselines._external_process import end_orphan, last_words, run as run_program
+from avbench.baselines._external_process import end_orphan, last_words
+from avbench.baselines._external_worker import NotStarted, Worker
 from avbench.errors import MediaError, UserError
 from avbench.recipe_external import THIS, Place, Program
 from avbench.recipe_two_step import MMAudioStep
 
 NAME = "mmaudio"
+Sound = tuple[NDArray[np.float32], int]
+"""float32 (C, L), and its rate."""
 REPOSITORY = "https://github.com/hkchengrex/MMAudio"
 LICENCE_URL = "https://creativecommons.org/licenses/by-nc/4.0/"
 SLACK_S = 0.1
 """By how much its sound may be shorter or longer than what was asked for; latents are 23 ms."""
 
 _INPUT = "clip.mp4"
+_SOUND = "clip.flac"
 _LOG = "mmaudio.log"
+_WORKER = Path(__file__).with_name("_two_step_mmaudio_worker.py")
 _GPUS = "CUDA_VISIBLE_DEVICES"
 
 
@@ -42,14 +51,14 @@ def program(step: MMAudioStep) -> Program:
         repository=REPOSITORY,
         commit=step.commit,
         environment=f"git clone {REPOSITORY}, git checkout {step.commit}, pip install -e . in a Python of its own",
-        argv=("{python}", "demo.py", "--output={out}"),
+        argv=("{python}", "-c", _WORKER.name, "{out}"),  # the text of that file, whose answers say where sounds are
         output="*.flac",
         timeout_s=step.timeout_s,
         places={
             CHECKOUT: Place(about=f"a checkout of {REPOSITORY}", path=step.checkout),
             "python": Place(about="the Python in which MMAudio is installed", path=step.python or THIS),
         },
-        needs=("{checkout}/demo.py",),
+        needs=("{checkout}/mmaudio/eval_utils.py",),
     )
 
 
@@ -68,78 +77,107 @@ def require(step: MMAudioStep) -> None:
         raise UserError(f"{reason}; to make its environment: {program(step).environment}")
 
 
-def command(
-    step: MMAudioStep, python: Path, film: Path, out: Path, prompt: str, seed: int, seconds: float
-) -> list[str]:
-    """The command for one clip. Each value stands in one word with its option, so that no prompt can be an option."""
-    words = [
-        str(python),
-        "demo.py",
-        f"--variant={step.variant}",
-        f"--video={film}",
-        f"--prompt={prompt}",
-        f"--negative_prompt={step.negative_prompt}",
-        f"--duration={seconds:.6f}",
-        f"--cfg_strength={step.guidance:g}",
-        f"--num_steps={step.steps}",
-        f"--seed={seed}",
-        f"--output={out}",
-        "--skip_video_composite",
-    ]
-    return [*words, "--full_precision"] if step.full_precision else words
-
-
-def make_sound(
-    step: MMAudioStep,
-    video: NDArray[np.uint8],
-    fps: float,
-    prompt: str,
-    seed: int,
-    folder: Path,
-    *,
-    device: torch.device,
-) -> tuple[NDArray[np.float32], int]:
-    """The sound of one clip.
+class Player:
+    """MMAudio, started with the first clip and kept for the next ones.
 
     Args:
-        step: How.
-        video: uint8 (T, H, W, 3).
-        fps: Of the video.
-        prompt: The text.
-        seed: Of its noise.
-        folder: For the program's files; deleted when all went well, left with the program's log otherwise.
-        device: Where the program computes.
-
-    Returns:
-        float32 (1, L), as long as the picture, and its rate.
-
-    Raises:
-        MediaError: The program failed, took too long, or gave no sound, or one of another length.
+        step: How sounds are made.
+        folder: For its files: those of a clip are deleted when all went well, and left with the log otherwise.
+        device: Where it computes.
     """
-    end_orphan(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    folder = folder.resolve()
-    media.encode(folder / _INPUT, np.concatenate([video, video[-1:]]), fps, None, 0)
-    what, log = program(step), folder / _LOG
-    places = found_places(what, NAME)
-    seconds = float(len(video) / media.frame_rate(fps))
-    words = command(step, places["python"], folder / _INPUT, folder / "out", prompt, seed, seconds)
-    begun = time.monotonic()
-    why = run_program(
-        words,
-        folder=places[CHECKOUT],
-        env={**environment(what, places), **_visible(device)},
-        work=folder,
-        log=log,
-        timeout_s=step.timeout_s,
-    )
-    if why:
-        said = last_words(log)
-        raise MediaError(f"MMAudio {why} after {time.monotonic() - begun:.0f} s" + (f" ({said})" if said else ""))
-    sound, rate = _read(folder / "out" / f"{Path(_INPUT).stem}.flac", seconds)
-    shutil.rmtree(folder)
-    return sound, rate
+
+    def __init__(self, step: MMAudioStep, folder: Path, *, device: torch.device) -> None:
+        self._step, self._folder, self._device = step, folder, device
+        self._worker: Worker | None = None
+
+    def __enter__(self) -> Self:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder = self._folder.resolve()
+        end_orphan(self._folder)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._close()
+        (self._folder / _LOG).unlink(missing_ok=True)
+
+    def sound(self, name: str, video: NDArray[np.uint8], fps: float, prompt: str, seed: int) -> Sound:
+        """The sound of one clip.
+
+        Args:
+            name: Of the clip.
+            video: uint8 (T, H, W, 3).
+            fps: Of the video.
+            prompt: The text.
+            seed: Of its noise.
+
+        Returns:
+            float32 (1, L), as long as the picture, and its rate.
+
+        Raises:
+            MediaError: The program failed, took too long, or gave no sound, or one of another length.
+        """
+        folder = self._folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            found = self._made(folder, video, fps, prompt, seed)
+        except BaseException:
+            self._close()  # what it was doing is not known
+            with suppress(FileNotFoundError):
+                os.replace(self._folder / _LOG, folder / _LOG)
+            raise
+        shutil.rmtree(folder)
+        return found
+
+    def _made(self, folder: Path, video: NDArray[np.uint8], fps: float, prompt: str, seed: int) -> Sound:
+        media.encode(folder / _INPUT, np.concatenate([video, video[-1:]]), fps, None, 0)
+        seconds = float(len(video) / media.frame_rate(fps))
+        self._ask(
+            {
+                "film": str(folder / _INPUT),
+                "seconds": round(seconds, 6),
+                "prompt": prompt,
+                "negative_prompt": self._step.negative_prompt,
+                "seed": seed,
+                "sound": str(folder / _SOUND),
+            }
+        )
+        return _read(folder / _SOUND, seconds)
+
+    def _ask(self, clip: dict[str, Any]) -> None:
+        """Have one clip made; the networks are loaded first where that is not done.
+
+        Raises:
+            MediaError: It failed.
+        """
+        step, begun, why = self._step, time.monotonic(), ""
+        if self._worker is None:
+            try:
+                self._worker = self._start()
+            except NotStarted as error:
+                raise MediaError(f"MMAudio {error}") from error
+            networks = step.model_dump(include={"variant", "steps", "guidance", "full_precision"})
+            why = self._worker.ask({**networks, "device": self._device.type}, step.timeout_s)
+        why = why or self._worker.ask(clip, step.timeout_s)
+        if why:
+            said = last_words(self._folder / _LOG)
+            raise MediaError(f"MMAudio {why} after {time.monotonic() - begun:.0f} s" + (f" ({said})" if said else ""))
+
+    def _start(self) -> Worker:
+        what = program(self._step)
+        places = found_places(what, NAME)
+        return Worker(
+            [str(places["python"]), "-c", _WORKER.read_text()],
+            folder=places[CHECKOUT],
+            env={**environment(what, places), **_visible(self._device)},
+            work=self._folder,
+            log=self._folder / _LOG,
+        )
+
+    def _close(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
 
 
 def _visible(device: torch.device) -> dict[str, str]:
@@ -152,10 +190,10 @@ def _visible(device: torch.device) -> dict[str, str]:
     return {_GPUS: seen[device.index] if seen != [""] else str(device.index)}
 
 
-def _read(path: Path, seconds: float) -> tuple[NDArray[np.float32], int]:
+def _read(path: Path, seconds: float) -> Sound:
     """What the program wrote, to the sample as long as the picture."""
     if not path.is_file() or path.is_symlink():
-        raise MediaError(f"MMAudio ended well and wrote no {path.name}")
+        raise MediaError(f"MMAudio said that it was done and wrote no {path.name}")
     try:
         rate = media.probe(path).sample_rate_hz
         sound = media.decode_audio(path, mono=True)

@@ -10,8 +10,9 @@ video ends. The video itself is left as it is; only what the model sees is made 
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -23,11 +24,17 @@ from numpy.typing import NDArray
 
 from avbench import media, recipe as recipes, registry
 from avbench.baselines import _base
+from avbench.baselines._two_step_mmaudio import Sound
+from avbench.baselines._two_step_video import Videos, Wanted
+from avbench.baselines._untrained import Licence
 from avbench.diffusion.conditioning import GivenClip
+from avbench.diffusion.noise_schedule import TRAIN_TIMESTEPS
+from avbench.diffusion.solvers import timesteps
 from avbench.errors import UserError
 from avbench.progress import Bar
 from avbench.recipe_baseline import BaselineRecipe, ConditionRecipe, SampleRecipe
 from avbench.recipe_two_step import RunStep
+from avbench.schema import Outcome
 from avbench.training import checkpoint
 from avbench.training.loader import WindowSpec
 from avbench.workspace import file_sha256, read_json
@@ -58,8 +65,11 @@ class SoundModel:
 def load(step: RunStep, seed: int) -> SoundModel:
     """The model of a run, ready to be sampled with a picture given.
 
+    Its networks are loaded once here and dropped again: what is wrong with them is said before any picture is made.
+
     Raises:
-        UserError: No run there, not trained, or its baseline cannot be given a picture.
+        UserError: No run there, not trained, its baseline cannot be given a picture or not in that way, or its codecs
+            are gone.
     """
     run = Path(step.run)
     if not (run / "recipe.json").is_file():
@@ -68,15 +78,29 @@ def load(step: RunStep, seed: int) -> SoundModel:
             "--preset tiny`, or name its folder in two_step.sound.run of a recipe of your own"
         )
     made = recipes.parse(read_json(run / "recipe.json"), BaselineRecipe, str(run / "recipe.json"))
-    condition = ConditionRecipe(task="v2a", source="two-step", method=step.method, scale=step.scale)
+    baseline = registry.module("baseline", made.baseline)
+    if not _hears_pictures(baseline):
+        raise UserError(
+            f"{run}: holds a run of {made.baseline}, which makes no sound for a picture; name a run of "
+            f"{', '.join(families())} in two_step.sound.run"
+        )
+    condition = ConditionRecipe(
+        task="v2a", source="two-step", method=step.method, scale=step.scale, guidance=step.guidance
+    )
     changed: dict[str, Any] = {"seed": seed, "batch_size": step.batch_size, "condition": condition, "seconds": None}
     if step.steps is not None:
         changed["steps"] = step.steps
     sample = recipes.parse({**made.sample.model_dump(), **changed}, SampleRecipe, str(run))
     recipe = made.model_copy(update={"sample": sample})
+    _base.require_slices(recipe)
     window = _base.given_window(run, recipe)
     found = checkpoint.latest(run / "checkpoints")
     assert found is not None  # given_window has read it
+    try:
+        timesteps(sample.steps, sample.spacing, found.config.get("timesteps", TRAIN_TIMESTEPS))
+        list(baseline.sample(run, recipe, [], device=torch.device("cpu"), bar=Bar(), given=_no_clip))
+    except UserError as error:
+        raise UserError(f"{run}, as two_step.sound names it: {error}") from error
     identity = {
         "baseline": recipe.baseline,
         "preset": recipe.preset,
@@ -85,7 +109,29 @@ def load(step: RunStep, seed: int) -> SoundModel:
         "scheduler": sample.scheduler,
         "steps": sample.steps,
     }
-    return SoundModel(run, recipe, registry.module("baseline", recipe.baseline), window, identity)
+    return SoundModel(run, recipe, baseline, window, identity)
+
+
+def licences(step: RunStep) -> list[Licence]:
+    """On what terms the published codecs may be used that a run of latents was trained behind; none where it is not
+    there yet."""
+    found = checkpoint.latest(Path(step.run) / "checkpoints")
+    held = found.config.get("latents", {}).get("codecs", {}).values() if found else []
+    where = Path(step.run).name
+    return [Licence(f"{each['name']} (codec of {where})", each["licence"]) for each in held if each["source"] != "run"]
+
+
+def families() -> list[str]:
+    """Baselines whose runs can make a sound for a picture."""
+    return [name for name in registry.names("baseline") if _hears_pictures(registry.module("baseline", name))]
+
+
+def _hears_pictures(baseline: ModuleType) -> bool:
+    return hasattr(baseline, "clip_window")
+
+
+def _no_clip(number: int) -> GivenClip:
+    raise AssertionError(f"nothing is sampled, not clip {number} either")
 
 
 def starts(frames: int, window: int, overlap: int) -> list[int]:
@@ -125,15 +171,31 @@ def joined(sounds: Sequence[NDArray[np.float32]], places: Sequence[int], length:
     return whole[:, :length].clip(-1, 1)
 
 
+def film_starts(frames: int, fps: float, window: WindowSpec, overlap_s: float) -> list[int]:
+    """First frames, on the model's grid, of the windows over a video.
+
+    Args:
+        frames: Of the video.
+        fps: Of the video.
+        window: What the model takes.
+        overlap_s: Neighbours share at least so much.
+    """
+    overlap = min(math.ceil(overlap_s * window.fps), window.frames - 1)
+    return starts(_seen_frames(frames, fps, window), window.frames, overlap)
+
+
+def _seen_frames(frames: int, fps: float, window: WindowSpec) -> int:
+    """Frames of a video on the model's grid, a window at least."""
+    return max(math.ceil(frames / media.frame_rate(fps) * media.frame_rate(window.fps)), window.frames)
+
+
 class _Film:
     """What the model sees of one video."""
 
     def __init__(self, video: NDArray[np.uint8], fps: float, window: WindowSpec, overlap_s: float) -> None:
         grid = media.frames_on_grid(len(video), fps, window.fps)
-        count = math.ceil(len(video) / media.frame_rate(fps) * media.frame_rate(window.fps))
-        grid += [grid[-1]] * (max(count, window.frames) - len(grid))  # the last picture is held
-        overlap = min(math.ceil(overlap_s * window.fps), window.frames - 1)
-        self.starts = starts(max(count, window.frames), window.frames, overlap)
+        grid += [grid[-1]] * (_seen_frames(len(video), fps, window) - len(grid))  # the last picture is held
+        self.starts = film_starts(len(video), fps, window, overlap_s)
         self._pictures = media.fit_frames(video, (window.size, window.size))[grid]
         self._window = window
         self.samples = round(len(video) / media.frame_rate(fps) * window.sample_rate_hz)
@@ -150,39 +212,60 @@ class _Film:
         return [round(first / media.frame_rate(window.fps) * window.sample_rate_hz) for first in self.starts]
 
 
-def make_sound(
+def sounds(
     model: SoundModel,
     step: RunStep,
-    number: int,
-    video: NDArray[np.uint8],
-    fps: float,
+    clips: Mapping[int, Wanted],
+    videos: Videos,
     *,
+    frames: int,
+    fps: float,
     device: torch.device,
     bar: Bar,
-) -> tuple[NDArray[np.float32], int]:
-    """The sound of one video.
+) -> Generator[Outcome[Sound], None, None]:
+    """The sounds of some videos; the networks are loaded once.
 
     Args:
         model: From `load`.
         step: How.
-        number: Of the clip; its sound depends on the seed, this number and its pictures.
-        video: uint8 (T, H, W, 3).
-        fps: Of the video.
+        clips: By their numbers. A clip's sound depends on the seed, its number and its pictures.
+        videos: Their pictures.
+        frames: Of each video.
+        fps: Of each video.
         device: Where to compute.
-        bar: Advanced by one in all.
+        bar: Advanced by one per clip.
 
-    Returns:
-        float32 (C, L), as long as the picture, and its rate.
+    Yields:
+        float32 (C, L), as long as the picture, and its rate, in the order of ``clips``; or why there is none.
     """
-    film = _Film(video, fps, model.window, step.overlap_s)
+    films: dict[int, _Film] = {}
+
+    def film(number: int) -> _Film:
+        if number not in films:
+            films[number] = _Film(*videos.read(clips[number]), model.window, step.overlap_s)
+        return films[number]
 
     def given(sample: int) -> GivenClip:
-        place = sample - number * MOST_WINDOWS
-        return GivenClip(film.part(place), None, {"clip": _base.clip_name(number), "window": place})
+        number, place = divmod(sample, MOST_WINDOWS)
+        return GivenClip(film(number).part(place), None, {"clip": clips[number].name, "window": place})
 
-    wanted = [number * MOST_WINDOWS + place for place in range(len(film.starts))]
-    sounds = []
-    for clip in model.baseline.sample(model.run, model.recipe, wanted, device=device, bar=Bar(), given=given):
-        sounds.append(np.atleast_2d(clip.audio))
-        bar.advance(1 / len(wanted))
-    return joined(sounds, film.places, film.samples), model.window.sample_rate_hz
+    windows = len(film_starts(frames, fps, model.window, step.overlap_s))
+    # a batch is of one clip: what else is made in a call changes no bit of it, and a run that is resumed ends the same
+    calls = math.ceil(windows / step.batch_size)
+    size = math.ceil(windows / calls)
+    places = [*range(windows), *([windows - 1] * (calls * size - windows))]
+    sampled = model.recipe.sample.model_copy(update={"batch_size": size})
+    recipe = model.recipe.model_copy(update={"sample": sampled})
+    wanted = [number * MOST_WINDOWS + place for number in clips for place in places]
+    made = model.baseline.sample(model.run, recipe, wanted, device=device, bar=Bar(), given=given)
+    for number, clip in clips.items():
+        parts = []
+        for window in itertools.islice(made, len(places)):
+            parts.append(np.atleast_2d(window.audio))
+            bar.advance(1 / len(places))
+        seen = films.pop(number)
+        sound = joined(parts[:windows], seen.places, seen.samples)
+        if np.isfinite(sound).all():
+            yield Outcome(clip.name, (sound, model.window.sample_rate_hz))
+        else:
+            yield Outcome(clip.name, None, f"the model in {model.run.name} gave a sound that holds NaN or infinity")

@@ -185,6 +185,7 @@ def sample(
     if condition is not None:
         _require_clean_tokens(condition)
     pair, statistics = from_checkpoint(found, recipe, device)
+    limits = threshold_limits(statistics, recipe, found)
     model = load(found).to(device)
     layout = _layout(recipe, model.config, pair)
     windows = layout.windows if layout else 1
@@ -196,7 +197,7 @@ def sample(
             statistics,
             linear_schedule(found.config["timesteps"]),
             solver_options(recipe.sample),
-            threshold_limits(statistics, recipe, found),
+            limits,
             device,
             functools.partial(bar.advance, len(chunk) / recipe.sample.steps / windows),
         )

@@ -136,7 +136,7 @@ def sample(
     found = newest(run, recipe)
     pair, statistics = from_checkpoint(found, recipe, device)
     model = load(found).to(device)
-    condition = recipe.sample.condition
+    condition, limits = recipe.sample.condition, threshold_limits(statistics, recipe, found)
     for chunk, clips in batches(numbers, recipe.sample.batch_size, given):
         part = _given_part(condition, pair) if condition and clips else None
         steps = sample_pairs(
@@ -150,7 +150,7 @@ def sample(
             device=device,
             conditioning=_conditioning(condition, part, clips, pair, statistics) if condition and part else None,
             is_bounded=False,
-            limits=threshold_limits(statistics, recipe, found),
+            limits=limits,
         )
         for result in steps:
             bar.advance(len(chunk) / recipe.sample.steps)

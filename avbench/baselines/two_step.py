@@ -7,17 +7,17 @@ picture and every clip is published as soon as it is there: after a kill the sam
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from avbench import hub_weights, media
 from avbench.baselines import _two_step_mmaudio as mmaudio, _two_step_run as own_run, _two_step_video as text_to_video
 from avbench.baselines._base import clip_name, sampling_alone
+from avbench.baselines._two_step_mmaudio import Sound
 from avbench.baselines._two_step_video import UNTRAINED, Videos, Wanted
 from avbench.baselines._untrained import (
     HOPELESS,
@@ -33,11 +33,10 @@ from avbench.errors import MediaError, UserError
 from avbench.progress import Bar, Reporter
 from avbench.recipe_baseline import BaselineRecipe
 from avbench.recipe_two_step import MMAudioStep, TwoStepRecipe, VideoStep
+from avbench.schema import Outcome
 
 NAME = "two-step"
 _FORBIDS = "forbids commercial use"
-Sound = tuple[NDArray[np.float32], int]
-"""float32 (C, L) and its rate."""
 
 
 def steps_of(recipe: BaselineRecipe) -> TwoStepRecipe:
@@ -63,6 +62,8 @@ def licences(steps: TwoStepRecipe) -> tuple[Licence, ...]:
     if isinstance(sound, MMAudioStep):
         condition = _FORBIDS if sound.non_commercial else ""
         found.append(Licence(f"MMAudio {sound.variant} (weights)", sound.licence, condition, mmaudio.LICENCE_URL))
+    else:
+        found += own_run.licences(sound)
     return tuple(found)
 
 
@@ -106,7 +107,7 @@ def _write(
     steps = steps_of(recipe)
     require_accepted(licences(steps), accept_licence)
     seed = recipe.sample.seed
-    make, identity = _sound_of(steps, seed, run, device)  # before hours of video
+    sounds, identity = _sounds_of(steps, seed, run, device)  # before hours of video
     weights = text_to_video.locate(steps.video, run / "model", accept_licence=accept_licence, reporter=reporter)
     about = text_to_video.about(steps.video, weights)
     wanted = [Wanted(clip_name(i), texts.text(i), clip_seed(seed, i)) for i in range(recipe.sample.n)]
@@ -132,18 +133,23 @@ def _write(
             steps.video, weights, missing, videos, device=device, bar=bar, failed=_teller(card, reporter)
         )
     card.add_seconds(time.monotonic() - begun)
-    with reporter.bar("sound", total=len(missing), unit="clip") as bar:
-        silent = [(number, clip) for number, clip in enumerate(wanted) if clip.name in names and videos.has(clip)]
-        for tried, (number, clip) in enumerate(silent, 1):
-            _finish(clip, number, videos, make, card, bar, reporter)
-            if tried == HOPELESS < len(silent) and not any(card.film(done.name).exists() for _, done in silent):
+    silent = {number: clip for number, clip in enumerate(wanted) if clip.name in names and videos.has(clip)}
+    begun = time.monotonic()
+    with (
+        reporter.bar("sound", total=len(missing), unit="clip") as bar,
+        closing(sounds(silent, videos, bar)) as outcomes,
+    ):
+        for tried, (clip, outcome) in enumerate(zip(silent.values(), outcomes, strict=False), 1):
+            _finish(clip, videos, outcome, card, begun, reporter)
+            begun = time.monotonic()
+            if tried == HOPELESS < len(silent) and not any(card.film(done.name).exists() for done in silent.values()):
                 reporter.warn(f"the first {tried} clips got no sound, so the others are not tried")
                 break
     return _counted(card, missing, len(wanted))
 
 
-Make = Callable[[Wanted, int, NDArray[np.uint8], float, Bar], Sound]
-"""Clip, its number, pictures, frames per second and a bar to its sound."""
+Sounds = Callable[[Mapping[int, Wanted], Videos, Bar], Generator[Outcome[Sound], None, None]]
+"""Clips by their numbers, their pictures and a bar to their sounds, in the same order."""
 
 
 def _required(prompts: Prompts | None) -> Prompts:
@@ -152,42 +158,56 @@ def _required(prompts: Prompts | None) -> Prompts:
     return prompts
 
 
-def _sound_of(steps: TwoStepRecipe, seed: int, run: Path, device: torch.device) -> tuple[Make, dict[str, Any]]:
-    """What makes the sounds, and what decides them."""
+def _sounds_of(steps: TwoStepRecipe, seed: int, run: Path, device: torch.device) -> tuple[Sounds, dict[str, Any]]:
+    """What makes the sounds, and what decides them.
+
+    Raises:
+        UserError: It cannot make a sound for a picture, or is not there.
+    """
     step = steps.sound
     if isinstance(step, MMAudioStep):
         mmaudio.require(step)
 
-        def by_program(clip: Wanted, number: int, video: NDArray[np.uint8], fps: float, bar: Bar) -> Sound:
-            folder = run / "sounds" / clip.name
-            sound = mmaudio.make_sound(step, video, fps, clip.prompt, clip.seed, folder, device=device)
-            bar.advance()
-            return sound
+        def by_program(clips: Mapping[int, Wanted], videos: Videos, bar: Bar) -> Generator[Outcome[Sound], None, None]:
+            with mmaudio.Player(step, run / "sounds", device=device) as player:
+                for clip in clips.values():
+                    try:
+                        video, fps = videos.read(clip)
+                        outcome = Outcome(clip.name, player.sound(clip.name, video, fps, clip.prompt, clip.seed))
+                    except MediaError as error:
+                        outcome = Outcome(clip.name, None, str(error))
+                    bar.advance()
+                    yield outcome
 
         return by_program, step.defining()
-    model = own_run.load(step, seed)
+    model, shown = own_run.load(step, seed), steps.video
 
-    def by_run(clip: Wanted, number: int, video: NDArray[np.uint8], fps: float, bar: Bar) -> Sound:
-        return own_run.make_sound(model, step, number, video, fps, device=device, bar=bar)
+    def by_run(clips: Mapping[int, Wanted], videos: Videos, bar: Bar) -> Generator[Outcome[Sound], None, None]:
+        yield from own_run.sounds(
+            model, step, clips, videos, frames=shown.frames, fps=shown.fps, device=device, bar=bar
+        )
 
     # the folder's name decides nothing, its weights do
     return by_run, {**step.defining(), "run": model.run.resolve().name, "model": model.identity}
 
 
 def _finish(
-    clip: Wanted, number: int, videos: Videos, make: Make, card: SamplesCard, bar: Bar, reporter: Reporter
+    clip: Wanted, videos: Videos, outcome: Outcome[Sound], card: SamplesCard, begun: float, reporter: Reporter
 ) -> None:
-    """Give a video its sound and publish the clip, or note why there is none."""
-    begun = time.monotonic()
-    try:
+    """Publish a clip whose sound was begun at ``begun``, or note why there is none."""
+    reason = outcome.error
+    if outcome.value is not None:
         video, fps = videos.read(clip)
-        audio, rate = make(clip, number, video, fps, bar)
-        write_film(card.film(clip.name), video, fps, audio, rate)
-    except MediaError as error:
-        _teller(card, reporter)(clip.name, str(error))
-        card.add_seconds(time.monotonic() - begun)
-    else:
-        card.done(clip.name, time.monotonic() - begun)
+        try:
+            write_film(card.film(clip.name), video, fps, *outcome.value)
+        except MediaError as error:
+            reason = str(error)
+    seconds = time.monotonic() - begun
+    if not reason:
+        card.done(clip.name, seconds)
+        return
+    _teller(card, reporter)(clip.name, reason)
+    card.add_seconds(seconds)
 
 
 def _teller(card: SamplesCard, reporter: Reporter) -> Callable[[str, str], None]:
@@ -226,8 +246,8 @@ def plan(run: Path, recipe: BaselineRecipe, *, prompts: Prompts | None, accept_l
         f"clips      {recipe.sample.n} of {seconds:.3f} s, {video.width}x{video.height} at {video.fps:g} fps, seed "
         f"{recipe.sample.seed}, into {run / SAMPLES}",
         f"prompts    {texts.name}: {len(texts.texts)}, the first: {texts.texts[0]}",
-        f"video      {video.model}, revision {video.revision}, {video.steps} steps, guidance {video.guidance:g}; "
-        f"{_where(video)}{_memory(video.gpu_gb)}",
+        f"video      {video.model}, revision {hub_weights.shown(video.revision)}, {video.steps} steps, guidance "
+        f"{video.guidance:g}; {_where(video)}{_memory(video.gpu_gb)}",
     ]
     if isinstance(sound, MMAudioStep):
         size = "unknown size" if sound.download_gb is None else f"{sound.download_gb:g} GB"

@@ -9,21 +9,23 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 from avbench import media
-from avbench.baselines import _two_step_video as text_to_video, two_step
+from avbench.baselines import _two_step_video as text_to_video, avdit, latent, two_step
 from avbench.errors import UserError
 from avbench.inputs.prompt_lists import read_prompts
 from avbench.inputs.prompt_tables import find_prompt, tables
 from avbench.progress import Reporter
+from avbench.recipe_baseline import BaselineRecipe
 from avbench.recipe_two_step import MMAudioStep
 from avbench.runs import Run, load_recipe
-from tests.baselines import fake_mmaudio, tiny_pipelines
-from tests.baselines.test_two_step_run import trained
+from tests.baselines import avdit_toy, fake_mmaudio, test_latent, tiny_pipelines
+from tests.baselines.test_two_step_run import trained, trained_on_latents
 from tests.clips import clip
 from tests.training.rendered_sets import write_clips, write_dataset
 
@@ -35,9 +37,11 @@ class Places:
     folder: Path
     commit: str
 
-    def recipe(self, name: str = "own", *, n: int = 2, seed: int = 0, **changed: Any) -> Path:
+    def recipe(
+        self, name: str = "own", *, n: int = 2, seed: int = 0, sound: dict[str, Any] | None = None, **changed: Any
+    ) -> Path:
         """A recipe file: ``own`` takes the sound of a run of avbench, ``program`` that of the program."""
-        sound: dict[str, Any] = {"kind": "run", "run": str(self.folder / "sound"), "steps": 1}
+        sound = {"kind": "run", "run": str(self.folder / "sound"), "steps": 1, **(sound or {})}
         if name == "program":
             sound = {"kind": "mmaudio", "commit": self.commit, "checkout": str(self.folder / "MMAudio")} | {
                 "licence": "CC-BY-NC 4.0", "timeout_s": 120,
@@ -122,6 +126,28 @@ def test_clips_have_every_frame_and_sample_and_a_card_that_scoring_reads(places:
     assert said["licences"][0]["terms"] == "none"
     assert find_prompt(next(iter(tables(tmp_path / "samples"))), "sample-00001.mp4") == "rain"
     assert run(places, tmp_path).notes[-1].startswith("sample     0 clips, 2 already")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "toy"),
+    [(avdit, avdit_toy.recipe(steps=1)), (latent, test_latent.recipe(train={"steps": 1}))],
+    ids=["avdit", "latent"],
+)
+def test_the_sound_may_be_of_a_run_on_latents_and_what_it_cannot_do_is_said_before_any_picture(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: ModuleType, toy: BaselineRecipe
+) -> None:
+    avdit_toy.install(monkeypatch)
+    sound = {"run": str(trained_on_latents(tmp_path / "sound", family, toy))}
+    with pytest.raises(UserError, match=r"two_step\.sound names it: steps = 2000: the noise schedule has 1000 timesteps"):
+        run(places, tmp_path / "out", n=1, sound={**sound, "steps": 2000})
+    assert not (tmp_path / "out" / "videos").exists()
+    told = run(places, tmp_path / "out", n=1, sound=sound)
+    assert told.warnings == []
+    assert media.decode_audio(film(tmp_path / "out")).shape == (1, 18000)
+    said = card(tmp_path / "out")
+    assert said["sound"]["model"]["baseline"] == toy.baseline
+    assert {each["what"] for each in said["licences"][1:]} == {"folded (codec of sound)", "low-tones (codec of sound)"}
 
 
 @pytest.mark.slow
@@ -259,7 +285,7 @@ def test_a_dry_run_says_what_would_be_loaded_and_asked_and_does_nothing(places: 
     for words in (
         "20 of 6.125 s, 720x480 at 8 fps",
         "concerts: 20, the first: A rock band",
-        "THUDM/CogVideoX-2b, revision main, 50 steps, guidance 6",
+        "THUDM/CogVideoX-2b, revision 1137dacfc2c9, 50 steps, guidance 6",
         "MMAudio large_44k_v2 at 974010a026c7, 25 steps, guidance 4.5; fetches 6 GB",
         "missing    MMAudio: checkout: nobody has said where it is",
         "CC-BY-NC 4.0, which forbids commercial use; needs --accept-license",
