@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avbench.workspace import file_sha256
+from avbench.workspace import TEMPORARY, file_sha256
 from tests import small_set
 from tests.curate.hub_store import HubStore
 
@@ -119,6 +119,13 @@ COMMANDS = (
         ("board/*.html", "board/*.md", "board/runs/*.html"),
     ),
     Command(
+        "study create",
+        "study create --a {work}/sampled/samples --b {work}/other/samples --out {work}/study --trials 4",
+        ("sampled", "other"),
+        "sampled/samples/sample-00005.mp4",
+        _in("study", "STUDY.json", "clips/*"),
+    ),
+    Command(
         "sweep",
         "run-baseline avdit --preset {work}/world/avdit.toml --dataset {work}/data --out {work}/sweep --workers 1 "
         "--sweep strategies --steps 1",
@@ -130,7 +137,7 @@ COMMANDS = (
 
 
 class World:
-    """Everything the commands work on, made once; `fresh` gives a copy of what one of them needs.
+    """Everything the commands work on, made once for a folder; `fresh` gives a copy of what one of them needs.
 
     Args:
         out: Folder; the world lies in ``base``, the copies always in ``work``, since results hold paths.
@@ -139,7 +146,8 @@ class World:
     def __init__(self, out: Path) -> None:
         self.base, self.work = out / "base", out / "work"
         self.hub = HubStore()
-        self.work.mkdir(parents=True)
+        for folder in (self.base, self.work):
+            folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def served(self) -> Iterator[World]:
@@ -148,13 +156,41 @@ class World:
             yield self
 
     def prepare(self, run: Callable[[list[str]], None], names: set[str]) -> None:
-        """Make, in ``work``, what the commands of these names need, and keep it in ``base``.
+        """Make, in ``work``, what the commands of these names need, and keep it in ``base``; what is there is kept.
 
         Args:
             run: Runs a command, which must succeed.
             names: Of `COMMANDS`.
         """
-        world = self.work / "world"
+        if not (self.base / "world").is_dir():
+            self._write_inputs(self.work / "world")
+            self._keep()
+        wanted = {need for command in COMMANDS if command.name in names for need in command.needs}
+        there = {path.name for path in self.base.glob("[!.]*")}
+        if not (missing := wanted - there):
+            return
+        self._fill(there)
+        at, data = str(self.work), str(self.work / "data")
+        if "data" not in there:
+            run([word.replace("{work}/built", data).format(work=at) for word in COMMANDS[0].words.split()])
+        how = ["mmdiffusion", "--preset", f"{at}/world/mmdiffusion.toml", "--dataset", data]
+        if "codec" in missing:
+            run(["train", "autoencoder", "--preset", "tiny", "--dataset", data, "--out", f"{at}/codec", "--steps", "2"])
+        if "trained" in missing:
+            run(["train", *how, "--out", f"{at}/trained"])
+        if missing & {"sampled", "other", "board"} and "sampled" not in there:
+            run(["train", *how, "--out", f"{at}/sampled"])
+            run(["sample", "mmdiffusion", "--out", f"{at}/sampled"])
+        if "other" in missing:
+            shutil.copytree(self.work / "sampled", self.work / "other")
+        if "board" in missing:
+            run(["score", f"{at}/sampled/samples", "--workers", "1", "--leaderboard", f"{at}/board"])
+            for name in ("result.json", "report.html", "features.safetensors", "per_clip.parquet"):
+                (self.work / "sampled" / "samples" / name).unlink()
+        self._keep()
+
+    def _write_inputs(self, world: Path) -> None:
+        """Sources, their list and recipes: what a user brings."""
         (world / "mine").mkdir(parents=True)
         from avbench.recipe import project_root
 
@@ -174,30 +210,26 @@ class World:
                 assert old in text, old
                 text = text.replace(old, new)
             (world / f"{name}.toml").write_text(text)
-        wanted = {need for command in COMMANDS if command.name in names for need in command.needs}
-        at, data = str(self.work), str(self.work / "data")
-        if wanted:
-            run([word.replace("{work}/built", data).format(work=at) for word in COMMANDS[0].words.split()])
-        how = ["mmdiffusion", "--preset", f"{at}/world/mmdiffusion.toml", "--dataset", data]
-        if "codec" in wanted:
-            run(["train", "autoencoder", "--preset", "tiny", "--dataset", data, "--out", f"{at}/codec", "--steps", "2"])
-        if "trained" in wanted:
-            run(["train", *how, "--out", f"{at}/trained"])
-        if wanted & {"sampled", "board"}:
-            run(["train", *how, "--out", f"{at}/sampled"])
-            run(["sample", "mmdiffusion", "--out", f"{at}/sampled"])
-        if "board" in wanted:
-            run(["score", f"{at}/sampled/samples", "--workers", "1", "--leaderboard", f"{at}/board"])
-            for name in ("result.json", "report.html", "features.safetensors", "per_clip.parquet"):
-                (self.work / "sampled" / "samples" / name).unlink()
-        shutil.copytree(self.work, self.base)
+
+    def _keep(self) -> None:
+        """Copy from ``work`` to ``base`` what is not there yet."""
+        for path in self.work.iterdir():
+            if not (self.base / path.name).exists():
+                half = self.base / f"{TEMPORARY}{path.name}"
+                shutil.rmtree(half, ignore_errors=True)
+                shutil.copytree(path, half)
+                half.rename(self.base / path.name)
+
+    def _fill(self, names: Iterable[str]) -> None:
+        """Empty ``work`` and copy folders of ``base`` into it."""
+        for path in self.work.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for name in names:
+            shutil.copytree(self.base / name, self.work / name)
 
     def fresh(self, command: Command) -> None:
         """Empty ``work`` and copy into it what the command needs."""
-        for path in self.work.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for name in ("world", *command.needs):
-            shutil.copytree(self.base / name, self.work / name)
+        self._fill(("world", *command.needs))
         self.hub.repos.clear()
         self.hub.objects.clear()
 
@@ -207,8 +239,9 @@ class World:
         for path in sorted({path for pattern in command.results for path in self.work.glob(pattern)}):
             if path.is_file() and not path.name.startswith("."):
                 name = str(path.relative_to(self.work))
-                # the name of a published record holds a digest of its times
-                found["board/results" if name.startswith("board/results/") else name] = digest(path)
+                if name.startswith("board/results/"):  # the name of a record holds a digest of its times
+                    name = f"board/results/{sum(other.startswith('board/results/') for other in found)}"
+                found[name] = digest(path)
         if command.name == "publish":
             found |= {
                 f"{repo}/{name}": hashlib.sha256(content).hexdigest()

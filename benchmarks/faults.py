@@ -4,9 +4,10 @@
     python -m benchmarks.faults --out FOLDER --only 'train/kill -9, all' --only 'score/*' --rounds 3
 
 Each command is run once undisturbed. Then, for each fault, in a fresh copy of the same world: the fault at a moment
-drawn within the time the command took; after it the same command again. What is wrong is: an end that tells a user
-nothing (a traceback, another code than 2, 130 or 143), other bytes than undisturbed (times aside), half-written files
-or processes that are left. ``FOLDER/faults.json`` and ``faults.md`` grow with each cell.
+drawn within the time the command took (kill -9 and SIGTERM at three, one in each third of it); after it the same
+command again. What is wrong is: an end that tells a user nothing (a traceback, another code than 2, 130 or 143), other
+bytes than undisturbed (times aside), half-written files or processes that are left. ``FOLDER/faults.json`` and
+``faults.md`` grow with each cell; the same command goes on with those that are not there yet.
 
 Commands are forked from this process, which has imported everything: a cell costs two commands, not two starts of
 Python. Full and read-only disks are disks of memory and need root; cells that cannot be made say so.
@@ -17,16 +18,16 @@ from __future__ import annotations
 import argparse
 import codecs
 import fnmatch
-import json
 import os
 import random
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
+from avbench.workspace import read_json, write_json
 from benchmarks import _faults_run as runs, _soak_watch
 from benchmarks._faults_stage import COMMANDS, Command, World, tree_bytes
 
@@ -54,11 +55,26 @@ class Cell:
     skipped: str = ""
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """A command to which nothing happened.
+
+    Attributes:
+        seconds: How long it took.
+        grown_bytes: How much it wrote.
+        results: Digest of each thing it left.
+    """
+
+    seconds: float
+    grown_bytes: int
+    results: dict[str, str]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder for the world and the results; a temporary one when not given")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rounds", type=int, default=1, help="times that each cell is tried, each at another moment")
+    parser.add_argument("--rounds", type=int, help="times that each cell is tried; 3 for kills and SIGTERM, else 1")
     parser.add_argument("--only", action="append", metavar="COMMAND/FAULT", help="cells to try, * allowed; repeat it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="avbench-faults-") as scratch:
@@ -69,45 +85,59 @@ def main() -> None:
     sys.exit(any(cell.wrong for cell in cells))
 
 
-def matrix(out: Path, only: Sequence[str], rounds: int, seed: int) -> list[Cell]:
+def matrix(out: Path, only: Sequence[str], rounds: int | None, seed: int) -> list[Cell]:
     """All cells that are asked for."""
     wanted: dict[str, list[str]] = {}
     for name, fault in product((command.name for command in COMMANDS), runs.FAULTS):
         if any(fnmatch.fnmatch(f"{name}/{fault}", pattern) for pattern in only):
             wanted.setdefault(name, []).append(fault)
-    world = World(out)
+    world, cells = World(out), _tried(out)
     _be_ready(out)
     can_mount = os.geteuid() == 0 and runs.may_mount(out / "mount")
-    cells: list[Cell] = []
     with world.served():
         world.prepare(lambda words: _must(words, out), set(wanted))
         for command in COMMANDS:
-            for cell in column(world, command, wanted.get(command.name, []), rounds, seed, can_mount):
+            left = {fault: _tries(cells, command.name, fault, rounds) for fault in wanted.get(command.name, [])}
+            for cell in column(world, command, left, seed, can_mount):
                 cells.append(cell)
-                (out / "faults.json").write_text(json.dumps([asdict(each) for each in cells], indent=1) + "\n")
+                write_json(out / "faults.json", [asdict(each) for each in cells])
                 (out / "faults.md").write_text(markdown(cells) + "\n")
                 verdict = cell.skipped or cell.wrong or "as it should be"
                 print(f"{cell.command} / {cell.fault} at {cell.moment_s:.2f} s: {cell.codes} {verdict}", flush=True)
     return cells
 
 
+def _tried(out: Path) -> list[Cell]:
+    """Cells that an earlier run tried in this folder."""
+    path = out / "faults.json"
+    found = read_json(path) if path.is_file() else []
+    return [Cell(**{**cell, "codes": tuple(cell["codes"])}) for cell in found]
+
+
+def _tries(cells: Sequence[Cell], command: str, fault: str, rounds: int | None) -> tuple[range, int]:
+    """Numbers of the tries that are left, and how many there are in all."""
+    here = [cell for cell in cells if (cell.command, cell.fault) == (command, fault)]
+    tries = rounds or runs.TRIES.get(fault, 1)
+    return range(tries if any(cell.skipped for cell in here) else len(here), tries), tries
+
+
 def column(
-    world: World, command: Command, faults: list[str], rounds: int, seed: int, can_mount: bool
+    world: World, command: Command, left: Mapping[str, tuple[range, int]], seed: int, can_mount: bool
 ) -> Iterator[Cell]:
-    """The cells of one command."""
-    if not faults:
+    """The cells of one command.
+
+    Args:
+        world: Where.
+        command: Which.
+        left: Fault to the numbers of its tries that are left, and how many there are in all.
+        seed: Of the moments.
+        can_mount: Disks can be made.
+    """
+    if not any(numbers for numbers, _ in left.values()):
         return
-    whole = runs.Scene(world, command, 0.0, 0, random.Random(seed))
-    world.fresh(command)
-    before = tree_bytes(world.work)
-    ended = whole.again()
-    if ended.code:
-        raise SystemExit(f"{command.name} ended with code {ended.code} though nothing happened to it: {ended.said}")
-    want, grown = world.results(command), tree_bytes(world.work) - before
-    if not want:
-        raise SystemExit(f"{command.name} leaves nothing to compare")
-    for fault in faults:
-        for number in range(rounds):
+    whole = undisturbed(world, command)
+    for fault, (numbers, tries) in left.items():
+        for number in numbers:
             rng = random.Random(f"{seed}/{command.name}/{fault}/{number}")
             if fault in runs.AS_ROOT and not can_mount:
                 yield Cell(command.name, fault, skipped="needs root, with leave to mount")
@@ -116,8 +146,26 @@ def column(
                 yield Cell(command.name, fault, skipped="reads nothing while it works")
                 break
             world.fresh(command)
-            scene = runs.Scene(world, command, rng.uniform(0.02, 1.0) * ended.seconds, grown, rng)
-            yield one(scene, fault, want)
+            moment_s = (number + rng.uniform(0.02, 1.0)) / tries * whole.seconds
+            yield one(runs.Scene(world, command, moment_s, whole.grown_bytes, rng), fault, whole.results)
+
+
+def undisturbed(world: World, command: Command) -> Undisturbed:
+    """Run a command to which nothing happens, or take what an earlier run found."""
+    path = world.base.parent / "undisturbed.json"
+    known = read_json(path) if path.is_file() else {}
+    if command.name not in known:
+        world.fresh(command)
+        before = tree_bytes(world.work)
+        ended = runs.Scene(world, command, 0.0, 0, random.Random(0)).again()
+        if ended.code:
+            raise SystemExit(f"{command.name} ended with code {ended.code} though nothing happened to it: {ended.said}")
+        if not (results := world.results(command)):
+            raise SystemExit(f"{command.name} leaves nothing to compare")
+        found = Undisturbed(ended.seconds, tree_bytes(world.work) - before, results)
+        known[command.name] = asdict(found)
+        write_json(path, known)
+    return Undisturbed(**known[command.name])
 
 
 def one(scene: runs.Scene, fault: str, want: dict[str, str]) -> Cell:
@@ -176,8 +224,13 @@ def _be_ready(out: Path) -> None:
     import avbench.curate.takedown
     import avbench.inspection.page
     import avbench.runs
-    import avbench.scored  # noqa: F401
+    import avbench.scored
+    import avbench.study.create  # noqa: F401
+    from avbench import sweep
 
+    # the other rows and columns of a sweep are made as these are
+    sweep.STRATEGIES = dict(list(sweep.STRATEGIES.items())[:2])
+    sweep.TASKS = ("joint", "v2a")
     torch.set_num_threads(1)
     codecs.lookup("utf-8-sig")  # what is loaded late another user may not read
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import _soak_report as report
-from benchmarks.faults import Cell, markdown
+from benchmarks.faults import Cell, _tries, markdown
 
 CELLS = ("train/kill -9, alone", "train/disk full")
 
@@ -20,7 +20,7 @@ CELLS = ("train/kill -9, alone", "train/disk full")
 @pytest.mark.timeout(600)
 def test_commands_survive_what_happens_to_them(tmp_path: Path) -> None:
     only = [word for cell in CELLS for word in ("--only", cell)]
-    command = [sys.executable, "-m", "benchmarks.faults", "--out", str(tmp_path / "faults"), *only]
+    command = [sys.executable, "-m", "benchmarks.faults", "--out", str(tmp_path / "faults"), "--rounds", "1", *only]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     cells = {f"{c['command']}/{c['fault']}": c for c in json.loads((tmp_path / "faults" / "faults.json").read_text())}
@@ -43,6 +43,14 @@ def test_the_table_counts_what_was_right_and_leaves_out_what_was_not_tried() -> 
         "| train | 1 of 2 | - |",
         "| score | 1 of 1 | - |",
     ]
+
+
+def test_a_run_goes_on_with_the_tries_that_are_left() -> None:
+    cells = [Cell("train", "SIGTERM"), Cell("train", "disk full", skipped="needs root"), Cell("score", "SIGTERM")]
+    assert _tries(cells, "train", "SIGTERM", None) == (range(1, 3), 3)
+    assert _tries(cells, "train", "SIGTERM", 1) == (range(1, 1), 1)
+    assert list(_tries(cells, "train", "disk full", None)[0]) == []
+    assert _tries(cells, "train", "Ctrl-C", None) == (range(1), 1)
 
 
 def a_round(number: int, rss_mib: float, **state: object) -> dict[str, object]:
