@@ -39,8 +39,8 @@ class WorkerPool:
         self._free: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)
-        # Ctrl-C is for the main thread. What a thread blocks its processes inherit, so that no worker ever gets it, not
-        # even while it starts. Python's own helper is started first: starting it ends the blocking.
+        # Ctrl-C is for the main thread. What a thread blocks its processes inherit, so that it reaches no worker that
+        # is still being started. Python's own helper is started first: starting it ends the blocking.
         resource_tracker.ensure_running()
         block = (signal.SIG_BLOCK, {signal.SIGINT})
         self._threads = ThreadPoolExecutor(workers, "worker", signal.pthread_sigmask, block)
@@ -124,6 +124,9 @@ class _Worker:
 
 def _serve(pipe: Connection, begin: Callable[[int], None], place: int) -> None:
     """In a worker: answer every call that comes through the pipe until its other end is closed."""
+    # ignored, no longer blocked: programs that a worker starts are to end with Ctrl-C as they always do
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True, name="parent").start()
     begin(place)
     while True:

@@ -6,6 +6,8 @@ import errno
 import functools
 import os
 import pickle
+import signal
+import subprocess
 import time
 from multiprocessing import synchronize
 from pathlib import Path
@@ -103,6 +105,19 @@ def test_an_item_that_costs_its_worker_is_tried_again_alone_and_what_ran_beside_
     )
     assert [outcome.value for outcome in found] == [2, 1]
     assert (tmp_path / "begun").read_text() == "21"
+
+
+def _interrupted(item: int) -> bool:
+    """Whether a program that this worker starts gets Ctrl-C; the worker itself must outlive one."""
+    os.kill(os.getpid(), signal.SIGINT)
+    mask = subprocess.run(["grep", "SigBlk", "/proc/self/status"], capture_output=True, text=True, check=True).stdout
+    return int(mask.split()[1], 16) >> (signal.SIGINT - 1) & 1 == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_left_to_the_parent_and_to_the_programs_that_workers_start() -> None:
+    found = list(parallel.run(_interrupted, [1, 2], item_id=str, workers=2))
+    assert [outcome.value for outcome in found] == [True, True]
 
 
 def _unpicklable(item: int) -> object:
