@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ is so large that the system has to hand out fresh pages for it."""
 _IMAGES = 16
 """Images that a 1x1 convolution's tokens are split into: PyTorch sends a single image down a slower path."""
 
-_SCORES = 2**22
+_SCORES = 2**20
 """Attention scores computed at a time where they are written out, so that they stay in the cache."""
 
 _MAX_ROWS = 65535
@@ -102,27 +102,70 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
         (N, T, C). The exponentials are summed in float32 whatever the input type.
     """
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
-    written_out = _written_out(q, k, v)
-    rows = max(1, _SCORES // (heads * q.shape[2] * k.shape[2])) if written_out else _MAX_ROWS
-    attend: Callable[..., Tensor] = _attend if written_out else F.scaled_dot_product_attention
-    if q.shape[0] <= rows:
-        out = attend(q, k, v)
+    if _is_written_out(q):
+        out = _WrittenOut.apply(q, k, v)
+    elif q.shape[0] <= _MAX_ROWS:
+        out = F.scaled_dot_product_attention(q, k, v)
     else:
-        out = torch.cat([attend(*part) for part in zip(q.split(rows), k.split(rows), v.split(rows), strict=True)])
+        parts = zip(q.split(_MAX_ROWS), k.split(_MAX_ROWS), v.split(_MAX_ROWS), strict=True)
+        out = torch.cat([F.scaled_dot_product_attention(*part) for part in parts])
     return out.transpose(1, 2).flatten(2)
 
 
-def _written_out(*inputs: Tensor) -> bool:
-    """Whether plain matrix products beat the fused kernel: bfloat16 on a CPU, no scores to keep for a backward pass."""
-    half_on_cpu = inputs[0].device.type == "cpu" and inputs[0].dtype == torch.bfloat16
-    needs_grad = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
-    return half_on_cpu and not needs_grad and not torch.compiler.is_compiling()
+def _is_written_out(q: Tensor) -> bool:
+    """Whether plain matrix products beat the fused kernel: bfloat16 on a CPU."""
+    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.compiler.is_compiling()
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention by two matrix products."""
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    return scores.softmax(-1) @ v
+class _WrittenOut(torch.autograd.Function):
+    """Attention by matrix products, as many scores at a time as stay in the cache; the backward pass makes them again.
+
+    With P = softmax(q k^T / sqrt(d)) and o = P v: dv = P^T do, dS = P (do v^T - sum(P do v^T)), dq = dS k / sqrt(d),
+    dk = dS^T q / sqrt(d).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend with q (N, h, T, d), k and v (N, h, S, d) -> (N, h, T, d)."""
+        ctx.save_for_backward(q, k, v)
+        rows, queries, keys, values = _score_blocks(q, k, v)
+        out = torch.empty_like(queries)
+        for part, query, key, value in zip(*(x.split(rows) for x in (out, queries, keys, values)), strict=True):
+            torch.bmm(_probabilities(query, key), value, out=part)
+        return out.view(*q.shape[:2], *out.shape[1:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See the class."""
+        rows, *blocks = _score_blocks(*ctx.saved_tensors, grad)
+        found = [torch.empty_like(block) for block in blocks[:3]]
+        for parts in zip(*(x.split(rows) for x in (*found, *blocks)), strict=True):
+            grad_query, grad_key, grad_value, query, key, value, grad_out = parts
+            shares = _probabilities(query, key)
+            torch.bmm(shares.transpose(1, 2), grad_out, out=grad_value)
+            slopes = torch.bmm(grad_out, value.transpose(1, 2))
+            slopes = torch._softmax_backward_data(slopes, shares, -1, shares.dtype)
+            torch.bmm(slopes, key, out=grad_query)
+            torch.bmm(slopes.transpose(1, 2), _scaled(query), out=grad_key)
+        grad_q, grad_k, grad_v = (x.view(held.shape) for x, held in zip(found, ctx.saved_tensors, strict=True))
+        return _scaled(grad_q), grad_k, grad_v
+
+
+def _score_blocks(*tensors: Tensor) -> list[Any]:
+    """Rows to work on at a time, then each of (N, h, T, d) as rows (N h, T, d); the first two are queries and keys."""
+    blocks = [x.reshape(-1, *x.shape[2:]) for x in tensors]
+    return [max(1, _SCORES // (blocks[0].shape[1] * blocks[1].shape[1])), *blocks]
+
+
+def _probabilities(query: Tensor, key: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(d)) of each row."""
+    return torch.bmm(_scaled(query), key.transpose(1, 2)).softmax(-1)
+
+
+def _scaled(query: Tensor) -> Tensor:
+    """q / sqrt(d)."""
+    return query * query.shape[-1] ** -0.5
 
 
 def group_norm(
@@ -166,10 +209,13 @@ class _GroupNorm(torch.autograd.Function):
             fused = rows == 1 and x.device.type == "cpu" and not torch.compiler.is_compiling()
             mean, variance = (_fused_moments if fused else _moments)(tiles, tokens, wide)
             # of a group from those of its channels
-            offset = mean - _group_mean(mean, groups)
-            mean = (mean - offset).unsqueeze(1)
-            rstd = (_group_mean(variance + offset.square(), groups) + eps).rsqrt().unsqueeze(1)
-            done = (_affine(tile - mean, rstd * w.unsqueeze(1), b.unsqueeze(1), silu) for tile in tiles)
+            apart = mean - _group_mean(mean, groups)
+            mean = (mean - apart).unsqueeze(1)
+            rstd = (_group_mean(variance + apart.square(), groups) + eps).rsqrt().unsqueeze(1)
+            slope, offset = rstd * w.unsqueeze(1), b.unsqueeze(1)
+            # a subtraction of two types takes a pass of its own; what it would save of digits, half precision has not
+            centre, offset = (mean, offset) if x.dtype == wide else (None, offset - mean * slope)
+            done = (_affine(tile, centre, slope, offset, silu) for tile in tiles)
             blocks.append(_joined(done, like=part, run=run))
             means.append(mean)
             rstds.append(rstd)
@@ -243,9 +289,9 @@ def _tile(x: Tensor) -> tuple[int, int]:
     return max(1, _TILE // (tokens * channels)), max(1, _TILE // channels)
 
 
-def _affine(centred: Tensor, slope: Tensor, offset: Tensor, silu: bool) -> Tensor:
-    """SiLU or nothing, after ``centred * slope + offset``."""
-    y = torch.addcmul(offset, centred, slope)
+def _affine(tile: Tensor, centre: Tensor | None, slope: Tensor, offset: Tensor, silu: bool) -> Tensor:
+    """SiLU or nothing, after ``(tile - centre) * slope + offset``."""
+    y = torch.addcmul(offset, tile.to(slope.dtype) if centre is None else tile - centre, slope)
     return F.silu(y) if silu else y
 
 

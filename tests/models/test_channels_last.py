@@ -154,13 +154,24 @@ def test_attention_of_more_rows_than_a_grid_allows_is_split(monkeypatch: pytest.
     assert calls == [3, 3, 1]
 
 
-def test_attention_in_half_precision_is_close_to_float32_with_and_without_gradient(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("scores", [64, 2**20])
+def test_attention_in_half_precision_and_its_gradient_are_close_to_float32(
+    monkeypatch: pytest.MonkeyPatch, scores: int
 ) -> None:
-    """Written out for sampling, a row at a time; fused where a backward pass would have to keep the scores."""
-    monkeypatch.setattr(layers, "_SCORES", 64)
-    q, k, v = torch.randn(3, 7, 5, 32).bfloat16().unbind(0)
-    wanted = layers.attention(q.float(), k.float(), v.float(), 2)
-    for out in (layers.attention(q, k, v, 2), layers.attention(q.requires_grad_(), k, v, 2)):
-        assert out.dtype == torch.bfloat16
-        torch.testing.assert_close(out.float(), wanted, atol=0.02, rtol=0.02)
+    """Written out, one row at a time or all at once; autocast, under which networks train, changes nothing."""
+    monkeypatch.setattr(layers, "_SCORES", scores)
+    inputs = [torch.randn(2, tokens, 32).bfloat16() for tokens in (5, 9, 9)]
+    grad = torch.randn(2, 5, 32).bfloat16()
+    wide = [x.float().requires_grad_() for x in inputs]
+    wanted = layers.attention(*wide, 2)
+    wanted_grads = torch.autograd.grad(wanted, wide, grad.float())
+    with torch.no_grad():
+        plain = layers.attention(*inputs, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layers.attention(*(x.requires_grad_() for x in inputs), 2)
+    assert out.dtype == torch.bfloat16
+    assert torch.equal(out, plain)
+    torch.testing.assert_close(out.float(), wanted, atol=0.02, rtol=0.02)
+    for got, want in zip(torch.autograd.grad(out, inputs, grad), wanted_grads, strict=True):
+        assert got.dtype == torch.bfloat16
+        torch.testing.assert_close(got.float(), want, atol=0.03, rtol=0.03)
