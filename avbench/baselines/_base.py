@@ -182,7 +182,7 @@ def solver_options(sample: SampleRecipe) -> SolverOptions:
 
 _SLACK_S = 1e-6
 CARD_EVERY = 32
-"""Clips between two writings of ``samples.json`` while they carry sources."""
+"""Clips between two writings of ``samples.json``: of how many a kill can lose what it took to make them."""
 
 
 def write_samples(
@@ -225,9 +225,16 @@ def _write(
         for i in range(recipe.sample.n)
         if not (folder / f"{clip_name(i)}.mp4").exists() or (sources is not None and clip_name(i) not in sources)
     ]
+    if not missing:  # and the card stays as it is, which a score names by its digest
+        return 0, recipe.sample.n
     baseline = registry.module("baseline", recipe.baseline)
     given = {} if conditions is None else {"given": conditions.clip}
     begun, before = time.monotonic(), float(card["seconds"])
+
+    def write_card() -> None:
+        card["seconds"] = round(before + time.monotonic() - begun, 2)
+        write_json(folder / "samples.json", card)
+
     with reporter.bar("sample", total=recipe.sample.n, unit="clip") as bar:
         bar.advance(recipe.sample.n - len(missing))
         try:
@@ -237,11 +244,10 @@ def _write(
                 write_clip(clip, folder)
                 if sources is not None:
                     sources[clip.clip_id] = dict(clip.source)
-                    if made % CARD_EVERY == 0:
-                        write_json(folder / "samples.json", card)
+                if made % CARD_EVERY == 0:
+                    write_card()
         finally:
-            card["seconds"] = round(before + time.monotonic() - begun, 2)
-            write_json(folder / "samples.json", card)
+            write_card()
     return len(missing), recipe.sample.n - len(missing)
 
 

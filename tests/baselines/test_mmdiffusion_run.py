@@ -65,7 +65,9 @@ def test_samples_are_written_with_sound_and_without_loss(run: Path) -> None:
     assert clip["audio"].shape == (1, 25600)
     info = media.probe(run / "samples" / "sample-00001.mp4")
     assert (info.n_frames, info.fps, info.has_audio) == (16, 10.0, True)
+    card = (run / "samples" / "samples.json").read_text()
     assert _base.write_samples(run, recipe(), device=CPU) == (0, 3)
+    assert (run / "samples" / "samples.json").read_text() == card, "else the same run would have another score"
 
 
 @pytest.mark.slow
