@@ -162,7 +162,7 @@ def _card(
         "model": f"external:{recipe.preset}",
         "preset": recipe.preset,
         "prompts": _prompts(folder, items, prompts),
-        "failed": {},
+        "failed": refused,
         "licences": [],
         "seconds": 0.0,
         "sample": {"scheduler": "as given", "steps": 0, "seed": 0},

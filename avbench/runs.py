@@ -38,6 +38,7 @@ from avbench.progress import SILENT, Reporter
 from avbench.recipe_baseline import BaselineRecipe, SampleRecipe, TrainRecipe
 from avbench.scored import (
     clips_made,
+    clips_unmade,
     codec_floor,
     made_rules,
     notes_of_samples,
@@ -206,8 +207,9 @@ class Run:
             made, already = _base.write_samples(
                 self.folder, self.recipe, device=self.device, conditions=self._conditions(), reporter=self.reporter
             )
-        before = f", {already} already" if already else ""
-        self.reporter.note(f"sample     {made} clips{before} ({time.monotonic() - begun:.1f} s), {folder}")
+        before, unmade = f", {already} already" if already else "", len(clips_unmade(folder))
+        failed = f", {unmade} failed" if unmade else ""
+        self.reporter.note(f"sample     {made} clips{before}{failed} ({time.monotonic() - begun:.1f} s), {folder}")
         return folder
 
     def plan(self, dataset: str | None = None) -> list[str]:

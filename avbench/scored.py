@@ -270,6 +270,12 @@ def clips_made(samples: Path) -> int:
     return len(list(samples.glob("*.mp4")))
 
 
+def clips_unmade(samples: Path) -> dict[str, str]:
+    """Clips that the models of others could not make, with the reason; our own networks fail on none."""
+    found: dict[str, str] = workspace.read_json(samples / "samples.json").get("failed", {})
+    return found
+
+
 def notes_of_samples(card: Mapping[str, Any], imported: Mapping[str, Any] | None) -> str:
     """What else a reader of the record should know: whose weights made the clips, and on what terms.
 
@@ -296,7 +302,7 @@ def build_reference(
     device: str | None = None,
     workers: int | None = None,
     reporter: Reporter = SILENT,
-) -> Path:
+) -> tuple[Path, dict[str, str]]:
     """Measure a reference once, for scores that then need neither its media nor its decoding.
 
     Args:
@@ -306,6 +312,9 @@ def build_reference(
         device: Where networks run.
         workers: Processes.
         reporter: Progress.
+
+    Returns:
+        The file, and clips that could not be measured with the reason.
 
     Raises:
         UserError: Whatever is wrong with reference, protocol or file name.
@@ -327,4 +336,4 @@ def build_reference(
         f"reference  {side.distinct} windows of {about['name']} for {rules.id} "
         f"({time.monotonic() - begun:.1f} s), {path}"
     )
-    return path
+    return path, side.failed

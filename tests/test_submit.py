@@ -189,7 +189,7 @@ def test_scored_clips_go_the_same_way_and_are_verified(tmp_path: Path) -> None:
     for name, first in (("real", 100), ("mine", 0)):
         for place in range(8):
             write_npz(tmp_path / name / f"clip-{place:03d}.npz", first + place)
-    real = build_reference(str(tmp_path / "real"), str(toy), tmp_path / "real.safetensors", workers=1)
+    real, _ = build_reference(str(tmp_path / "real"), str(toy), tmp_path / "real.safetensors", workers=1)
     record = score_folder(tmp_path / "mine", str(real), str(toy), workers=1, leaderboard=tmp_path / "board")
     first = files(tmp_path / "board")
     assert record.evidence["features.safetensors"] == workspace.file_sha256(tmp_path / "mine" / "features.safetensors")

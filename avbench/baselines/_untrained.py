@@ -192,7 +192,7 @@ class SamplesCard:
             **settings,
             "prompts": {**kept.get("prompts", {}), **prompts},
             "seeds": {**kept.get("seeds", {}), **seeds},
-            "failed": dict(kept.get("failed", {})),
+            "failed": {name: why for name, why in kept.get("failed", {}).items() if name in prompts},
             "licences": [asdict(licence) for licence in licences],
             "seconds": kept.get("seconds", 0.0),
         }
@@ -207,7 +207,7 @@ class SamplesCard:
     @property
     def failed(self) -> dict[str, str]:
         """Wanted clips that could not be made, with the reason."""
-        return {name: reason for name, reason in self._card["failed"].items() if name in self._wanted}
+        return dict(self._card["failed"])
 
     def film(self, name: str) -> Path:
         """Where a clip goes; it is finished when this file is there."""

@@ -71,6 +71,9 @@ def run_baseline(
 ) -> None:
     """Train, sample, score and record a baseline. The same command goes on where it stopped.
 
+    Exit code 0: every clip was made and scored. Exit code 2: some were not (each is listed with its reason); the record
+    is complete without them.
+
     Examples:
 
         avbench run-baseline mmdiffusion --preset tiny --dataset demo
@@ -81,7 +84,7 @@ def run_baseline(
 
         avbench run-baseline avdit --sweep strategies
     """
-    from avbench.cli.console import ConsoleReporter
+    from avbench.cli.console import ConsoleReporter, end_incomplete
     from avbench.cli.score import show_scores
     from avbench.errors import UserError
     from avbench.runs import Run
@@ -113,6 +116,7 @@ def run_baseline(
     record = run.score(workers)
     run.publish(record, leaderboard)
     show_scores(record)
+    end_incomplete(len(record.failed))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -199,6 +203,9 @@ def sample(
 ) -> None:
     """Sample clips from a trained run: .mp4 with sound to watch, .npz without loss to score.
 
+    Exit code 0: every clip is there. Exit code 2: some could not be made, by a model of others (each is listed with its
+    reason); the same command tries them again.
+
     Examples:
 
         avbench sample mmdiffusion --preset tiny
@@ -213,8 +220,9 @@ def sample(
 
         avbench sample avdit --preset tiny --seconds 34
     """
-    from avbench.cli.console import ConsoleReporter
+    from avbench.cli.console import ConsoleReporter, end_incomplete
     from avbench.runs import Run
+    from avbench.scored import clips_unmade
 
     sampling = _told(
         scheduler=scheduler, steps=steps, seed=seed, batch_size=batch_size, enlarge=enlarge, seconds=seconds
@@ -247,11 +255,12 @@ def sample(
     )
     if dry_run:
         return _show(run.plan())
-    run.sample()
+    samples = run.sample()
     if seconds is not None:
         from avbench.drift import drift_of_run
 
         drift_of_run(run)
+    end_incomplete(len(clips_unmade(samples)))
 
 
 def _sweep(run: Run, kind: str, workers: int | None, out: Path | None) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import typer
+
 from avbench.progress import Bar, Reporter
 
 if TYPE_CHECKING:
@@ -22,6 +24,17 @@ def console(*, stderr: bool = False) -> Console:
 
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, highlight=False, soft_wrap=not stream.isatty())
+
+
+def end_incomplete(failed: int) -> None:
+    """End with exit code 2 where some of a command's items failed: all else is done, and nobody should find out from a
+    count that a third of them is missing.
+
+    Args:
+        failed: How many; each was shown with its reason.
+    """
+    if failed:
+        raise typer.Exit(2)
 
 
 class _RichBar(Bar):

@@ -50,7 +50,7 @@ def open_build(dataset: str, out: Path | None, limit: int | None, recipe: str | 
 
 def _finish(summaries: list[StageSummary]) -> None:
     """Print what happened; bad input leaves exit code 2 although everything else is done."""
-    from avbench.cli.console import console, show_summary
+    from avbench.cli.console import console, end_incomplete, show_summary
 
     out = console()
     seen: set[str] = set()
@@ -59,9 +59,7 @@ def _finish(summaries: list[StageSummary]) -> None:
         summary.failed = {item: reason for item, reason in summary.failed.items() if item not in seen}
         seen |= set(summary.failed)
         show_summary(summary, out)
-    unusable = sum(len(s.failed) + (len(s.dropped) if s.stage == "segment" else 0) for s in summaries)
-    if unusable:
-        raise typer.Exit(2)
+    end_incomplete(sum(len(s.failed) + (len(s.dropped) if s.stage == "segment" else 0) for s in summaries))
 
 
 def _stage(

@@ -54,13 +54,16 @@ def score(
 ) -> None:
     """Score clips against a reference; writes result.json, per_clip.parquet and report.html beside the clips.
 
+    Exit code 0: every clip was scored. Exit code 2: some could not be (each is listed with its reason); the scores are
+    complete without them.
+
     Examples:
 
         avbench score runs/mmdiffusion-tiny/samples
 
         avbench score outputs/ --reference real/ --protocol mmdiffusion --model mine
     """
-    from avbench.cli.console import ConsoleReporter
+    from avbench.cli.console import ConsoleReporter, end_incomplete
     from avbench.scored import score_folder
 
     record = score_folder(
@@ -78,6 +81,7 @@ def score(
         reporter=ConsoleReporter(),
     )
     show_scores(record)
+    end_incomplete(len(record.failed))
 
 
 def show_scores(record: ResultRecord) -> None:
@@ -130,16 +134,20 @@ def reference_build(
 ) -> None:
     """Measure a reference once; `avbench score --reference FILE` then needs none of its media.
 
+    Exit code 0: every clip was measured. Exit code 2: some could not be (each is named with its reason); the file is
+    complete without them.
+
     Examples:
 
         avbench reference build concerts --protocol mmdiffusion
 
         avbench reference build real/ --out real.safetensors
     """
-    from avbench.cli.console import ConsoleReporter
+    from avbench.cli.console import ConsoleReporter, end_incomplete
     from avbench.scored import build_reference
 
-    build_reference(reference, protocol, out, device=device, workers=workers, reporter=ConsoleReporter())
+    _, failed = build_reference(reference, protocol, out, device=device, workers=workers, reporter=ConsoleReporter())
+    end_incomplete(len(failed))
 
 
 @app.command(rich_help_panel=PANEL)

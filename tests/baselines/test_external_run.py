@@ -18,10 +18,10 @@ from tests.training.rendered_sets import write_clips
 pytestmark = pytest.mark.slow
 
 
-def avbench(*words: object) -> str:
-    """What a command prints; it must succeed."""
+def avbench(*words: object, code: int = 0) -> str:
+    """What a command prints; it must end with ``code``."""
     done = CliRunner().invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == code, done.output
     return done.output
 
 
@@ -57,8 +57,9 @@ def test_a_program_reaches_the_leaderboard_and_its_failures_the_record(
     assert "command    " in shown
     assert f"reference  {data}" in shown
     assert not (tmp_path / "run").exists()
-    shown = avbench("run-baseline", name, *how, "--workers", 1, "--leaderboard", tmp_path / "board")
-    assert "sample     8 clips" in shown
+    # two of ten clips are missing: all else is done, and nobody should have to count
+    shown = avbench("run-baseline", name, *how, "--workers", 1, "--leaderboard", tmp_path / "board", code=2)
+    assert "sample     8 clips, 2 failed (" in shown
     (record,) = records.load_all(tmp_path / "board")
     assert (record.display_name, record.baseline, record.training) == ("external:toy", "external", None)
     assert (record.n_used, sorted(record.failed)) == (8, ["sample-00004", "sample-00009"])
@@ -67,7 +68,12 @@ def test_a_program_reaches_the_leaderboard_and_its_failures_the_record(
     assert record.sampling.scheduler == "that of the program"
     assert str(tmp_path) not in json.dumps(record.failed)
     assert "external:toy" in (tmp_path / "board" / "README.md").read_text()
+    shown = avbench("sample", name, "--prompts", tmp_path / "prompts.txt", "--out", tmp_path / "run", code=2)
+    assert "sample     0 clips, 8 already, 2 failed (" in shown
+    avbench("sample", name, "--prompts", tmp_path / "prompts.txt", "--out", tmp_path / "run", "--n", 4)
     avbench("score", tmp_path / "run" / "samples", "--reference", data, "--workers", 1)
+    avbench("sample", name, "--prompts", tmp_path / "prompts.txt", "--out", tmp_path / "run", code=2)
+    avbench("score", tmp_path / "run" / "samples", "--reference", data, "--workers", 1, code=2)
     again = records.load(tmp_path / "run" / "samples" / "result.json")
     assert (again.display_name, again.notes, again.failed) == ("external:toy", record.notes, record.failed)
     prompts = json.loads((tmp_path / "run" / "samples" / "samples.json").read_text())["prompts"]

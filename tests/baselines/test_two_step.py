@@ -139,7 +139,7 @@ def test_the_sound_may_be_of_a_run_on_latents_and_what_it_cannot_do_is_said_befo
 ) -> None:
     avdit_toy.install(monkeypatch)
     sound = {"run": str(trained_on_latents(tmp_path / "sound", family, toy))}
-    with pytest.raises(UserError, match=r"two_step\.sound names it: steps = 2000: the noise schedule has 1000 timesteps"):
+    with pytest.raises(UserError, match=r"two_step\.sound names it: steps = 2000: the noise schedule has 1000"):
         run(places, tmp_path / "out", n=1, sound={**sound, "steps": 2000})
     assert not (tmp_path / "out" / "videos").exists()
     told = run(places, tmp_path / "out", n=1, sound=sound)
@@ -185,7 +185,7 @@ def test_another_sound_for_the_same_pictures_makes_no_picture_again(
 def test_a_clip_that_fails_is_told_and_tried_again_and_the_others_are_made(places: Places, tmp_path: Path) -> None:
     told = run(places, tmp_path, "program", texts=("CRASH", "rain"))
     assert told.warnings[0].startswith("sample-00000: MMAudio ended with exit code 1")
-    assert told.notes[-1].startswith("sample     1 clips (")
+    assert told.notes[-1].startswith("sample     1 clips, 1 failed (")
     assert not film(tmp_path).exists()
     assert list(card(tmp_path)["failed"]) == ["sample-00000"]
     run(places, tmp_path, "program", texts=("better", "rain"))

@@ -71,7 +71,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_each_bad_clip_has_a_reason_and_the_rest_is_scored(place: Path) -> None:
     done = avbench("score", "outputs", "--reference", "real", "--protocol", "toy.toml", "--workers", "1", cwd=place)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 2, done.stderr  # nobody should find out from a count that some are missing
     assert "Traceback" not in done.stderr
     record = json.loads((place / "outputs" / "result.json").read_text())
     # a silent clip and one of an odd size are clips; what they lack shows in their scores
@@ -96,6 +96,20 @@ def test_each_bad_clip_has_a_reason_and_the_rest_is_scored(place: Path) -> None:
     kvd = next(score for score in record["scores"] if score["metric"] == "kvd")
     assert kvd["value"] is None
     assert "avbench weights fetch i3d" in kvd["reason"]
+
+
+def test_a_reference_is_measured_without_its_bad_clips_and_says_so(place: Path, tmp_path: Path) -> None:
+    for path in (place / "real").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    words = ("reference", "build", ".", "--protocol", str(place / "toy.toml"), "--out", "real.safetensors")
+    done = avbench(*words, "--workers", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "words.mp4").write_text("no film")
+    done = avbench(*words, "--workers", "1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "reference words.mp4 left out: " in done.stderr
+    assert "5 windows of" in done.stdout
+    assert (tmp_path / "real.safetensors").is_file()
 
 
 def test_too_little_that_is_good_is_refused(place: Path, tmp_path: Path) -> None:
