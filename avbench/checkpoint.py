@@ -39,9 +39,21 @@ class Checkpoint:
         """
         file = self.path / f"{kind}.safetensors"
         try:
-            return load_file(file)
+            return load_tensors(file)
         except (OSError, SafetensorError) as error:
             raise _unreadable(file, error) from error
+
+
+def load_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a ``.safetensors`` file, on the CPU, read and not mapped.
+
+    Mapped, safetensors 0.8 never frees 64 bytes for each tensor that it gives: 3 MiB in 50,000 tensors.
+
+    Raises:
+        OSError: It cannot be read.
+        SafetensorError: It is damaged.
+    """
+    return load_file(file, backend="pread")
 
 
 def read(path: Path) -> Checkpoint:

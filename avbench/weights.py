@@ -161,14 +161,15 @@ def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, Tensor]:
     Raises:
         UserError: The file is not a plain table of tensors, or is cut off.
     """
-    import safetensors.torch
+    import safetensors
     import torch
 
     from avbench import npz
+    from avbench.checkpoint import load_tensors
 
     try:
         if path.suffix == ".safetensors":
-            tensors = safetensors.torch.load_file(path)
+            tensors = load_tensors(path)
         elif path.suffix == ".npz":
             tensors = {name: torch.from_numpy(array) for name, array in npz.read(path).items()}
         else:

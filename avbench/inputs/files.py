@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from avbench import media, media_native
 from avbench.errors import MediaError
 from avbench.inputs import tensors
+from avbench.inputs._unchanged import while_unchanged
 from avbench.inputs.card import NOTHING, Stated
 from avbench.inputs.cutting import cut
 from avbench.inputs.window import Ear, Frames, Look, Picture, Sound, Window
@@ -91,15 +92,13 @@ class FileSound(Sound):
 def _timeline(path: Path) -> tuple[media.MediaInfo, NDArray[np.float64]]:
     """`avbench.media.timeline`; picture and sound of one file ask one after the other."""
     try:
-        stat = path.stat()
+        return _timeline_of(path)
     except OSError as error:
         raise MediaError(f"{path}: there is no such file") from error
-    return _timeline_of(path, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
 
 
-@functools.lru_cache(maxsize=4)
-def _timeline_of(path: Path, state: tuple[int, ...]) -> tuple[media.MediaInfo, NDArray[np.float64]]:
-    return media.timeline(path)
+_timeline_of = while_unchanged(4)(media.timeline)
+"""Few: what one file is asked comes one after the other, and a film's times are megabytes."""
 
 
 @dataclass(frozen=True)
@@ -175,12 +174,7 @@ def joined_sha256(parts: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+@while_unchanged(1 << 17)
 def quick_sha256(path: Path) -> str:
     """Digest of a file, read once per process while its size and time stand still."""
-    stat = path.stat()
-    return _sha256(path, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
-
-
-@functools.lru_cache(maxsize=1 << 17)
-def _sha256(path: Path, state: tuple[int, ...]) -> str:
     return file_sha256(path)

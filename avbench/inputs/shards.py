@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import math
@@ -19,6 +18,7 @@ import numpy as np
 from avbench import npz
 from avbench.errors import MediaError
 from avbench.inputs import tensors
+from avbench.inputs._unchanged import while_unchanged
 from avbench.inputs.card import NOTHING, Stated
 from avbench.inputs.cutting import cut
 from avbench.inputs.files import AUDIO_SUFFIXES, VIDEO_SUFFIXES, FilePicture, FileSound, joined_sha256, named
@@ -51,14 +51,13 @@ def members(tar: Path) -> Mapping[str, Mapping[str, Member]]:
         MediaError: Not a tar, or cut off.
     """
     try:
-        stat = tar.stat()
+        return _members(tar)
     except OSError as error:
         raise MediaError(f"{tar}: there is no such file") from error
-    return _members(tar, stat.st_size, stat.st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=32)
-def _members(tar: Path, tar_bytes: int, mtime_ns: int) -> Mapping[str, Mapping[str, Member]]:
+@while_unchanged(32)
+def _members(tar: Path) -> Mapping[str, Mapping[str, Member]]:
     found: dict[str, dict[str, Member]] = {}
     try:
         with tarfile.open(tar, "r:") as archive:
@@ -74,7 +73,7 @@ def _members(tar: Path, tar_bytes: int, mtime_ns: int) -> Mapping[str, Mapping[s
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, MemoryError) as error:
         raise MediaError(f"{tar}: not a readable tar ({error})") from error
     last = max((m.offset + m.size for held in found.values() for m in held.values()), default=0)
-    if last > tar_bytes:
+    if last > tar.stat().st_size:
         raise MediaError(f"{tar}: cut off (its last member ends beyond the file)")
     return found
 
