@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import re
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -24,6 +26,9 @@ class Snapshot:
     Attributes:
         rss_mib: Memory of this process.
         objects: Objects that Python's collector knows.
+        blocks: Blocks of memory that Python's own objects take, those that the collector does not know included.
+        native_mib: What the C library has handed out and not taken back. Memory that grows while this does not is
+            kept by the library, or lies in pieces.
         fds: Open files of this process by what they are.
         threads: Threads of this process by name.
         processes: Command lines of processes that were started and still run, the server of the sources aside.
@@ -36,6 +41,8 @@ class Snapshot:
 
     rss_mib: float
     objects: int
+    blocks: int
+    native_mib: float
     fds: dict[str, int]
     threads: dict[str, int]
     processes: list[str]
@@ -64,6 +71,8 @@ def take(out: Path, *, known: set[str], server: int) -> Snapshot:
     return Snapshot(
         rss_mib=round(int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE / _MIB, 2),
         objects=len(gc.get_objects()),
+        blocks=sys.getallocatedblocks(),
+        native_mib=round(_handed_out() / _MIB, 2),
         fds=_open_files(),
         threads=dict(sorted(Counter(_read(path / "comm") for path in Path("/proc/self/task").iterdir()).items())),
         processes=running(server),
@@ -87,6 +96,23 @@ def running(server: int) -> list[str]:
         except OSError:  # it ended while we looked
             continue
     return sorted(re.sub(r"\d{2,}|=\d+", "#", line)[:160] for line in found if line)
+
+
+class _Mallinfo(ctypes.Structure):
+    """``struct mallinfo2`` of glibc."""
+
+    _fields_ = (
+        *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks")),
+        *((name, ctypes.c_size_t) for name in ("fsmblks", "uordblks", "fordblks", "keepcost")),
+    )
+
+
+def _handed_out() -> int:
+    """Bytes in use of the C library's heaps and of its mappings."""
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = _Mallinfo
+    found = mallinfo()
+    return int(found.uordblks + found.hblkhd)
 
 
 def _open_files() -> dict[str, int]:

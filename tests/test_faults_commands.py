@@ -56,7 +56,7 @@ def test_a_run_goes_on_with_the_tries_that_are_left() -> None:
 def a_round(number: int, rss_mib: float, **state: object) -> dict[str, object]:
     """One row of rounds.jsonl."""
     seen = {
-        "rss_mib": rss_mib, "objects": 1000, "fds": {"/dev/null": 1},
+        "rss_mib": rss_mib, "objects": 1000, "blocks": 3000, "native_mib": 200.0, "fds": {"/dev/null": 1},
         "threads": {"python": 2}, "processes": [], "zombies": 0, "files": [], "shm": [],
         "disk_mib": 1.0, "free_gib": 1.0,
     }  # fmt: skip
