@@ -80,7 +80,7 @@ class Process:
                 return False
             if time.monotonic() > hangs:
                 self.kill(signal.SIGKILL, group=True)
-            time.sleep(0.002)
+            time.sleep(0.02)
         return True
 
     def end(self) -> Ended:
@@ -289,7 +289,7 @@ def left_running() -> list[str]:
     """Processes of ended commands that do not end within `_LEAVES_S`."""
     end = time.monotonic() + _LEAVES_S
     while (found := _soak_watch.running(server=0)) and time.monotonic() < end:
-        time.sleep(0.05)
+        time.sleep(0.2)
     return found
 
 
