@@ -305,7 +305,8 @@ def page(job: Job, sets: Sequence[Clips]) -> str:
     draw_alignment(sets, figures["alignment"])
     draw_clips(sets, figures["clips"])
     place = f"{job.figures.name}/"
-    how = ", ".join(f"{name} {value}" for name, value in job.sampling.items())
+    chosen = recipe_of(job.runs[0]).sample.model_copy(update=job.sampling)
+    how = f"{chosen.scheduler}, {chosen.steps} steps, seed {chosen.seed}"
     given = ", ".join(f"{name} {value}" for name, value in job.condition.items() if name != "source")
     lines = [
         "# Does it learn? Measured",
@@ -352,8 +353,8 @@ def job_of(words: Sequence[str] | None = None) -> Job:
     parser.add_argument("--dataset", default="demo", help="name or folder of the dataset")
     parser.add_argument("--protocol", default="demo-v1")
     parser.add_argument("--n", type=int, default=256, help="clips of each set")
-    parser.add_argument("--scheduler", default="dpm-solver++")
-    parser.add_argument("--steps", type=int, default=20, help="solver steps")
+    parser.add_argument("--scheduler", help="as the recipe of each run says, where left out")
+    parser.add_argument("--steps", type=int, help="solver steps, likewise")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--split", default="test", help="whose pictures are given")
@@ -367,7 +368,8 @@ def job_of(words: Sequence[str] | None = None) -> Job:
     dataset = find_dataset(args.dataset)
     rules = protocols.load(args.protocol)
     rules = rules.model_copy(update={"metrics": (ALIGNMENT, *DISTANCES), "n": args.n, "min_n": 2})
-    sampling = {"n": args.n, "scheduler": args.scheduler, "steps": args.steps, "batch_size": args.batch_size}
+    solver = {name: value for name in ("scheduler", "steps") if (value := getattr(args, name)) is not None}
+    sampling = {"n": args.n, "batch_size": args.batch_size, **solver}
     scale = {} if args.method == "replace" else {"scale": args.scale}
     condition = {"source": str(dataset), "split": args.split, "method": args.method, **scale}
     return Job(
