@@ -34,6 +34,8 @@ import pytest
 import typer
 import typer.main
 
+from tests.commands import write_program
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
 LINKED_PAGES = sorted({*PAGES, *(ROOT / "leaderboard").rglob("*.md"), *(ROOT / "manifests").rglob("*.md")})
@@ -216,9 +218,7 @@ def first_failure(page: str, folder: Path) -> str:
     """Run the ``run`` fences of a page in ``folder``, in order, until a command does not do what the page shows."""
     scripts = folder / ".bin"
     scripts.mkdir()
-    avbench = scripts / "avbench"  # the source beside this test, whether or not it is installed
-    avbench.write_text(f"#!/bin/sh\nexec '{sys.executable}' -c 'from avbench.cli import main; main()' \"$@\"\n")
-    avbench.chmod(0o755)
+    write_program(scripts / "avbench")  # the source beside this test, whether or not it is installed
     environment = os.environ | {
         "PATH": f"{scripts}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),

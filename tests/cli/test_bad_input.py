@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from avbench import media
 from avbench.dataset import load_index
 from tests.clips import RATE, clip
+from tests.commands import avbench
 from tests.servers import FileServer
 
 pytestmark = pytest.mark.slow
@@ -34,11 +34,6 @@ size = 32
 """
 
 BUILD = ("build-dataset", "mixed.csv", "--recipe", "recipe.toml", "--out", "out")
-
-
-def avbench(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    code = "from avbench.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=cwd, check=False)
 
 
 @pytest.fixture(scope="module")

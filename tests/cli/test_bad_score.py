@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 
 from avbench import media
 from avbench.features import i3d
+from tests import commands
 from tests.clips import RATE, clip, write_mp4, write_npz
 
 pytestmark = pytest.mark.slow
@@ -32,13 +32,7 @@ interval_draws = 10
 
 
 def avbench(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    import os
-
-    code = "from avbench.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=cwd, check=False,
-        env={**os.environ, "AVBENCH_WEIGHTS": str(cwd / "weights"), **environment},
-    )  # fmt: skip
+    return commands.avbench(*words, cwd=cwd, **{"AVBENCH_WEIGHTS": str(cwd / "weights"), **environment})
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from avbench import cli
+from tests.commands import avbench
 
 RUNNER = CliRunner()
 
@@ -29,12 +30,6 @@ def commands(app: typer.Typer, prefix: tuple[str, ...] = ()) -> Iterator[tuple[t
 
 
 ALL = dict(commands(cli.app))
-
-
-def avbench(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The real program in a process of its own."""
-    code = "from avbench.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=cwd, check=False)
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
@@ -78,7 +73,7 @@ def test_help_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["build-dataset", "concert"], "there is no dataset called 'concert'; did you mean concerts?"),
+        (["build-dataset", "conserts"], "there is no dataset called 'conserts'; did you mean concerts?"),
         (["build-dataset", "absent.csv"], "absent.csv: there is no such manifest file"),
         (["build-dataset", "demo", "--recipe", "dem"], "there is no dataset called 'dem'; did you mean demo?"),
         (["run-baseline", "mmdifusion"], "there is no baseline called 'mmdifusion'; did you mean mmdiffusion"),
@@ -100,6 +95,15 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, words: list[s
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir()), "a mistake must leave nothing behind"
+
+
+@pytest.mark.slow
+def test_the_program_that_starts_from_nothing_does_what_these_tests_see(tmp_path: Path) -> None:
+    words = ["score", "absent", "--reference", "."]
+    program = [sys.executable, "-c", "from avbench.cli import main; main()"]
+    cold = subprocess.run([*program, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    warm = avbench(*words, cwd=tmp_path)
+    assert (warm.returncode, warm.stdout, warm.stderr) == (cold.returncode, cold.stdout, cold.stderr) != (0, "", "")
 
 
 @pytest.mark.slow

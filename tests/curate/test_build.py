@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +15,7 @@ from avbench.dataset import dataset_card, load_index
 from avbench.errors import UserError, WeightsMissing
 from avbench.workspace import STAGES
 from tests.clips import RATE, clip
+from tests.commands import avbench
 from tests.servers import HubServer
 
 RECIPE = """
@@ -68,12 +66,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_a_hub_dataset_is_listed_fetched_and_built_by_one_command(folder: Path) -> None:
     with HubServer({"owner/name": folder / "repo"}) as hub:
-        code = "from avbench.cli import main; main()"
         command = ["build-dataset", "set", "--recipe", "recipe.toml", "--out", "out", "--workers", "1"]
-        done = subprocess.run(
-            [sys.executable, "-c", code, *command],
-            cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "HF_ENDPOINT": hub.endpoint},
-        )  # fmt: skip
+        done = avbench(*command, cwd=folder, HF_ENDPOINT=hub.endpoint)
     assert done.returncode == 2, done.stderr
     assert "owner/name at c0ffee" in done.stdout
     assert "clips of 3 s from 0 s on" in done.stdout

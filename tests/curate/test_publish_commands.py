@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from avbench.dataset import dataset_card
 from avbench.errors import UserError
 from avbench.recipe import DatasetRecipe
 from avbench.workspace import Workspace
+from tests.commands import avbench
 from tests.curate.clip_folder import CLIP_S, write_source
 
 RECIPE = DatasetRecipe.model_validate(
@@ -49,13 +48,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root(made: Path, tmp_path: Path) -> Path:
     shutil.copytree(made, tmp_path / "set")
     return tmp_path / "set"
-
-
-def avbench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    code = "from avbench.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
 
 
 @pytest.mark.slow

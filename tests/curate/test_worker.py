@@ -19,6 +19,7 @@ from avbench.curate.build import Build
 from avbench.curate.worker import Share
 from avbench.errors import UserError
 from avbench.workspace import STAGES, Workspace, file_sha256
+from tests.commands import avbench
 
 RECIPE = """
 [segment]
@@ -241,27 +242,20 @@ def test_reset_takes_what_it_is_told_and_no_more(tmp_path: Path) -> None:
     assert [ws.record(stage, "good") for stage in ("download", "segment", "filter")] == [None] * 3
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    code = "from avbench.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
-
-
 @pytest.mark.slow
 def test_the_commands(folder: Path, tmp_path: Path) -> None:
     base = [str(folder / "mine.csv"), "--out", str(tmp_path / "out")]
     recipe = ["--recipe", str(folder / "recipe.toml"), "--workers", "1"]
-    assert run("status", cwd=tmp_path).returncode == 2
-    built = run("build-dataset", *base, *recipe, "--worker", "1/1", cwd=tmp_path)
+    assert avbench("status", cwd=tmp_path).returncode == 2
+    built = avbench("build-dataset", *base, *recipe, "--worker", "1/1", cwd=tmp_path)
     assert built.returncode == 2, built.stderr
-    shown = run("status", *base, "--watch", cwd=tmp_path)
+    shown = avbench("status", *base, "--watch", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "6 sources: 5 done, 1 permanent" in shown.stdout
     assert "running    nothing" in shown.stdout
-    (told,) = json.loads(run("status", str(tmp_path / "out"), "--json", cwd=tmp_path).stdout)
+    (told,) = json.loads(avbench("status", str(tmp_path / "out"), "--json", cwd=tmp_path).stdout)
     assert told["states"]["done"] == 5
-    assert run("retry", *base, cwd=tmp_path).returncode == 2
-    again = run("retry", *base, *recipe, "--source", "s1", cwd=tmp_path)
+    assert avbench("retry", *base, cwd=tmp_path).returncode == 2
+    again = avbench("retry", *base, *recipe, "--source", "s1", cwd=tmp_path)
     assert "1 sources will be asked for again" in again.stdout
     assert "download   1 done, 4 already, 0 dropped, 1 failed" in again.stdout
