@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from avbench.baselines._external_process import GRACE_S, NotStarted, ended, started
+from avbench.baselines._external_process import GRACE_S, ended, started
 
 _LOOK_S = 0.5
 """How often it is looked whether a program that says nothing still runs: what it started may keep its output open."""
@@ -32,7 +32,7 @@ class Worker:
         log: Where its errors and whatever else it prints go.
 
     Raises:
-        NotStarted: It could not be started.
+        avbench.baselines._external_process.NotStarted: It could not be started.
     """
 
     def __init__(self, argv: Sequence[str], *, folder: Path, env: Mapping[str, str], work: Path, log: Path) -> None:
@@ -86,6 +86,3 @@ class Worker:
     def close(self) -> None:
         """End it, and all that it started."""
         self._held.close()
-
-
-__all__ = ["NotStarted", "Worker"]

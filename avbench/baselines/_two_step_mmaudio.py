@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from avbench import media
 from avbench.baselines._external_places import CHECKOUT, complaints, environment, found_places
-from avbench.baselines._external_process import end_orphan, last_words
-from avbench.baselines._external_worker import NotStarted, Worker
+from avbench.baselines._external_process import NotStarted, end_orphan, last_words
+from avbench.baselines._external_worker import Worker
 from avbench.errors import MediaError, UserError
 from avbench.recipe_external import THIS, Place, Program
 from avbench.recipe_two_step import MMAudioStep

@@ -131,7 +131,7 @@ class _WrittenOut(torch.autograd.Function):
         rows, queries, keys, values = _score_blocks(q, k, v)
         out = torch.empty_like(queries)
         for part, query, key, value in zip(*(x.split(rows) for x in (out, queries, keys, values)), strict=True):
-            torch.bmm(_probabilities(query, key), value, out=part)
+            torch.bmm(_probabilities(_scaled(query), key), value, out=part)
         return out.view(*q.shape[:2], *out.shape[1:])
 
     @staticmethod
@@ -142,12 +142,13 @@ class _WrittenOut(torch.autograd.Function):
         found = [torch.empty_like(block) for block in blocks[:3]]
         for parts in zip(*(x.split(rows) for x in (*found, *blocks)), strict=True):
             grad_query, grad_key, grad_value, query, key, value, grad_out = parts
+            query = _scaled(query)
             shares = _probabilities(query, key)
             torch.bmm(shares.transpose(1, 2), grad_out, out=grad_value)
             slopes = torch.bmm(grad_out, value.transpose(1, 2))
             slopes = torch._softmax_backward_data(slopes, shares, -1, shares.dtype)
             torch.bmm(slopes, key, out=grad_query)
-            torch.bmm(slopes.transpose(1, 2), _scaled(query), out=grad_key)
+            torch.bmm(slopes.transpose(1, 2), query, out=grad_key)
         grad_q, grad_k, grad_v = (x.view(held.shape) for x, held in zip(found, ctx.saved_tensors, strict=True))
         return _scaled(grad_q), grad_k, grad_v
 
@@ -159,8 +160,8 @@ def _score_blocks(*tensors: Tensor) -> list[Any]:
 
 
 def _probabilities(query: Tensor, key: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d)) of each row."""
-    return torch.bmm(_scaled(query), key.transpose(1, 2)).softmax(-1)
+    """Softmax of the products of each row's queries, which are scaled already, and keys."""
+    return torch.bmm(query, key.transpose(1, 2)).softmax(-1)
 
 
 def _scaled(query: Tensor) -> Tensor:
