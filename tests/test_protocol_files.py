@@ -16,7 +16,7 @@ IDS: dict[str, str] = {
     "avbench-v1": "25362e98",
     "avbench-v1-bf16": "0fc540b8",
     "avdit": "f5a80999",
-    "bounce-v1": "8651e4f8",
+    "bounce-v1": "cf6f16bc",
     "cd-fvd": "fda01ff3",
     "common-metrics": "87a8a36b",
     "demo-64": "95c1f3a5",

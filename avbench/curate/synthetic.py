@@ -49,6 +49,9 @@ class Query:
         height: Pixels, even.
         fps: Frames per second.
         bodies: Balls in a scene; 0 draws 1 or 2.
+        radius: Radius of each ball, share of the picture height; 0 draws it.
+        look: Sources of one look share backdrop, colours and pitches: only the contacts and the sideways motion differ.
+            0 draws all from ``seed``.
     """
 
     kind: str = "impacts"
@@ -58,6 +61,8 @@ class Query:
     height: int = 120
     fps: float = 30.0
     bodies: int = 0
+    radius: float = 0.0
+    look: int = 0
 
     @property
     def n_frames(self) -> int:
@@ -126,8 +131,10 @@ def parse(query: dict[str, str]) -> Query:
         raise unknown("kind of synthetic source", parsed.kind, list(KINDS))
     if parsed.kind == "short" and "seconds" not in query:
         parsed = Query(**{**values, "seconds": _SHORT_S})
-    if not (0 < parsed.seconds <= 3600 and 1 <= parsed.fps <= 240 and 0 <= parsed.bodies <= 6 and parsed.seed >= 0):
+    if not (0 < parsed.seconds <= 3600 and 1 <= parsed.fps <= 240 and 0 <= parsed.bodies <= 6):
         raise UserError(f"synthetic source: {query} is out of range (seconds to 3600, fps 1 to 240, bodies to 6)")
+    if not (0 <= parsed.radius <= 0.25 and parsed.seed >= 0 and parsed.look >= 0):
+        raise UserError(f"synthetic source: {query} is out of range (radius to 0.25, seed and look from 0)")
     if not (16 <= parsed.width <= 1920 and 16 <= parsed.height <= 1920) or parsed.width % 2 or parsed.height % 2:
         raise UserError(f"synthetic source: {parsed.width} x {parsed.height} must be even and 16 to 1920")
     return parsed
@@ -174,16 +181,17 @@ def render(query: dict[str, str], dest: Path) -> None:
 def _scenes(query: Query) -> list[_Scene]:
     """Everything random about the picture and the contacts."""
     rng = np.random.default_rng([query.seed, 1])
+    looks = np.random.default_rng([query.look, 4]) if query.look else rng
     scenes: list[_Scene] = []
     first = 0
     while first < query.n_frames:
         length = round(rng.uniform(*_SCENE_S) * query.rate) if query.kind == "cuts" else query.n_frames
         end = query.n_frames if first + 1.5 * length > query.n_frames else first + length
-        hue = int(rng.integers(180))
+        hue = int(looks.integers(180))
         count = query.bodies or int(rng.integers(1, 3))
-        pitches = rng.permutation(_SCALE_HZ)
+        pitches = looks.permutation(_SCALE_HZ)
         bodies = tuple(_body(query, rng, first, end, place, count, hue, pitches[place]) for place in range(count))
-        scenes.append(_Scene(first, end, bodies, hue, int(rng.integers(2**31))))
+        scenes.append(_Scene(first, end, bodies, hue, int(looks.integers(2**31))))
         first = end
     return scenes
 
@@ -201,7 +209,7 @@ def _body(
         contacts.append(contacts[-1] + round(flight))
         flight = flight * restitution if flight * restitution > _SHORTEST_FLIGHT_S * fps else float(longest)
     lane_width = 1 / count
-    radius = min(float(rng.uniform(0.07, 0.11)), 0.3 * lane_width * query.width / query.height)
+    radius = min(query.radius or float(rng.uniform(0.07, 0.11)), 0.3 * lane_width * query.width / query.height)
     free = max(0.0, lane_width / 2 - 1.3 * radius * query.height / query.width)
     return _Body(
         contacts=tuple(contacts),

@@ -130,3 +130,24 @@ def test_events_of_other_rates_lie_on_their_frames(fps: str) -> None:
 def test_a_wrong_query_is_named(query: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         synthetic.parse(query)
+
+
+def test_sources_of_one_look_differ_only_in_what_moves() -> None:
+    one, other = (
+        synthetic._scenes(synthetic.parse({**SMALL, "seed": seed, "look": "1", "radius": "0.16"}))[0]
+        for seed in ("3", "4")
+    )
+    assert (one.hue, one.seed) == (other.hue, other.seed)
+    (ball,), (second,) = one.bodies, other.bodies
+    assert (ball.colour, ball.pitch_hz, ball.radius) == (second.colour, second.pitch_hz, second.radius)
+    assert ball.radius == 0.16
+    assert ball.contacts != second.contacts
+    drawn = [synthetic._scenes(synthetic.parse({**SMALL, "seed": seed}))[0] for seed in ("3", "4")]
+    assert drawn[0].hue != drawn[1].hue
+    assert drawn[0].bodies[0].radius != drawn[1].bodies[0].radius
+
+
+@pytest.mark.parametrize("wrong", [{"radius": "0.3"}, {"radius": "-0.1"}, {"look": "-1"}, {"seed": "-1"}])
+def test_a_value_out_of_range_is_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="out of range"):
+        synthetic.parse({**SMALL, **wrong})
