@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from avbench import hub_weights, recipe as recipes
+from avbench import hub_weights, npz, recipe as recipes
 from avbench.baselines._two_step_untrained import build_cogvideox, quiet
 from avbench.errors import MediaError, UserError
 from avbench.hub_weights import HubModel
@@ -173,26 +173,42 @@ class Videos:
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         self._folder, self._identity = folder, identity
 
+    def _note(self, wanted: Wanted) -> Path:
+        return self._folder / f"{wanted.name}.json"
+
+    def _pictures(self, wanted: Wanted) -> Path:
+        return self._folder / f"{wanted.name}.npz"
+
     def _key(self, wanted: Wanted) -> str:
         return recipes.sha256({"video": self._identity, "prompt": wanted.prompt, "seed": wanted.seed})
 
     def has(self, wanted: Wanted) -> bool:
         """Whether the pictures of this prompt and seed are there."""
-        note = self._folder / f"{wanted.name}.json"
-        return note.is_file() and read_json(note).get("key") == self._key(wanted)
+        note = self._note(wanted)
+        there = note.is_file() and self._pictures(wanted).is_file()
+        return there and read_json(note).get("key") == self._key(wanted)
 
     def write(self, wanted: Wanted, video: NDArray[np.uint8], fps: float) -> None:
         """Publish pictures: first they themselves, then the note that says what they are."""
-        note = self._folder / f"{wanted.name}.json"
+        note = self._note(wanted)
         note.unlink(missing_ok=True)  # it speaks of the pictures that are replaced
-        with publish(self._folder / f"{wanted.name}.npz") as temporary, open(temporary, "wb") as stream:
+        with publish(self._pictures(wanted)) as temporary, open(temporary, "wb") as stream:
             np.savez(stream, video=video, fps=np.float64(fps))
         write_json(note, {"key": self._key(wanted), "prompt": wanted.prompt, "seed": wanted.seed})
 
     def read(self, wanted: Wanted) -> tuple[NDArray[np.uint8], float]:
-        """Pictures uint8 (T, H, W, 3), and frames per second."""
-        with np.load(self._folder / f"{wanted.name}.npz", allow_pickle=False) as data:
+        """Pictures uint8 (T, H, W, 3), and frames per second.
+
+        Raises:
+            MediaError: The file is damaged; its note is gone, so that the next run makes the pictures anew.
+        """
+        path = self._pictures(wanted)
+        try:
+            data = npz.read(path)
             return data["video"], float(data["fps"])
+        except npz.DAMAGE as error:
+            self._note(wanted).unlink(missing_ok=True)
+            raise MediaError(f"{path}: cannot be read ({error}); the same command makes these pictures anew") from error
 
 
 def make_videos(

@@ -14,7 +14,7 @@ import torch
 
 from avbench.baselines import _two_step_video as steps
 from avbench.baselines._two_step_video import Videos, Wanted
-from avbench.errors import UserError
+from avbench.errors import MediaError, UserError
 from avbench.progress import SILENT, Bar
 from avbench.recipe import parse
 from avbench.recipe_two_step import VideoStep
@@ -185,6 +185,25 @@ def test_a_part_from_a_pipeline_of_diffusers_itself_is_none_of_its_own(models: P
         steps.check_files(own)
 
 
+@pytest.mark.parametrize("harm", ["cut short", "changed", "gone"])
+def test_pictures_that_are_damaged_are_named_and_made_anew(harm: str, tmp_path: Path) -> None:
+    videos, wanted = Videos(tmp_path, {}), Wanted("a", "one", 1)
+    videos.write(wanted, np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3), 8.0)
+    path = tmp_path / "a.npz"
+    stored = bytearray(path.read_bytes())
+    if harm == "gone":
+        path.unlink()
+        assert not videos.has(wanted)
+        return
+    stored[150] ^= 0xFF
+    path.write_bytes(stored if harm == "changed" else stored[:200])
+    assert videos.has(wanted)
+    with pytest.raises(MediaError, match=r"a\.npz: cannot be read \(.+\); the same command makes these pictures anew"):
+        videos.read(wanted)
+    assert not videos.has(wanted)
+
+
+@pytest.mark.slow
 def test_pickled_weights_are_refused(models: Path, tmp_path: Path) -> None:
     own = copied(models / "cogvideox", tmp_path / "own")
     (own / "vae" / "diffusion_pytorch_model.safetensors").rename(own / "vae" / "diffusion_pytorch_model.bin")
