@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import re
 import shlex
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench import confidential
+from avbench.parallel import default_workers
 from avbench.recipe import project_root
 
 _BEHAVIOUR = ("avbench", "recipes", "manifests", "pyproject.toml")
@@ -38,7 +38,7 @@ def environment(device: str | None = None) -> dict[str, Any]:
         "device": chosen + gpu,
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu_model(),
-        "cores": os.cpu_count() or 0,
+        "cores": default_workers(),
         "packages": _package_versions(),
     }
 
