@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import os
 import random
 import shutil
 import signal
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from benchmarks import _soak_watch
 from benchmarks._faults_stage import Command, World
+from tests.commands import run_and_end
 
 NOBODY = 65534
 _LEAVES_S = 20.0
@@ -91,34 +90,18 @@ class Process:
         return Ended(os.waitstatus_to_exitcode(status), self.log.read_text(errors="replace"), seconds)
 
 
-def _become(arguments: list[str], log: Path, before: Callable[[], None] | None) -> None:
+def _become(arguments: list[str], log: Path, before: Callable[[], None] | None) -> NoReturn:
     """The new process: the command line of avbench, as a shell would start it; never returns."""
-    code = 1
-    try:
-        os.setsid()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        nothing = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nothing, 0)
-        os.dup2(nothing, 1)
-        os.dup2(handle, 2)
-        sys.argv = ["avbench", *arguments]
-        if before is not None:
-            before()
-        from avbench.cli import main
-
-        main()
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    except BaseException:  # noqa: BLE001 - shown, as the interpreter would
-        traceback.print_exc()
-    finally:
-        threading._shutdown()  # what the interpreter does at its end
-        atexit._run_exitfuncs()
-        sys.stderr.flush()
-        os._exit(code)
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    os.dup2(handle, 2)
+    sys.argv = ["avbench", *arguments]
+    run_and_end(before)
 
 
 @dataclass

@@ -218,7 +218,7 @@ def draw_alignment(sets: Sequence[Clips], path: Path) -> None:
     axes.set_yticks(rows, [each.name for each in sets])
     axes.set(xlabel="AV-align", ylim=(-0.6, len(sets) - 0.4))
     axes.grid(True, axis="x", alpha=0.25, linewidth=0.5)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside upper right", ncols=2, frameon=False, fontsize=8)
     with publish(path) as temporary:
         figure.savefig(temporary, metadata={"Software": None})
 

@@ -14,7 +14,7 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -147,14 +147,20 @@ def _become(words: Sequence[str], cwd: str, environment: Mapping[str, str], file
     run_and_end()
 
 
-def run_and_end() -> NoReturn:
-    """Be the command line in this process, to its end but for the unloading of libraries, which takes a second."""
+def run_and_end(before: Callable[[], None] | None = None) -> NoReturn:
+    """Be the command line in this process, to its end but for the unloading of libraries, which takes a second.
+
+    Args:
+        before: Called first; what it raises ends the process as the command's own errors do.
+    """
     import atexit
     import threading
     import traceback
 
     code = 1
     try:
+        if before is not None:
+            before()
         from avbench.cli import main
 
         main()

@@ -128,7 +128,7 @@ class _WrittenOut(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend with q (N, h, T, d), k and v (N, h, S, d) -> (N, h, T, d)."""
         ctx.save_for_backward(q, k, v)
-        rows, queries, keys, values = _score_blocks(q, k, v)
+        rows, (queries, keys, values) = _score_blocks(q, k, v)
         out = torch.empty_like(queries)
         for part, query, key, value in zip(*(x.split(rows) for x in (out, queries, keys, values)), strict=True):
             torch.bmm(_probabilities(_scaled(query), key), value, out=part)
@@ -138,7 +138,7 @@ class _WrittenOut(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
-        rows, *blocks = _score_blocks(*ctx.saved_tensors, grad)
+        rows, blocks = _score_blocks(*ctx.saved_tensors, grad)
         found = [torch.empty_like(block) for block in blocks[:3]]
         for parts in zip(*(x.split(rows) for x in (*found, *blocks)), strict=True):
             grad_query, grad_key, grad_value, query, key, value, grad_out = parts
@@ -153,10 +153,10 @@ class _WrittenOut(torch.autograd.Function):
         return _scaled(grad_q), grad_k, grad_v
 
 
-def _score_blocks(*tensors: Tensor) -> list[Any]:
+def _score_blocks(*tensors: Tensor) -> tuple[int, list[Tensor]]:
     """Rows to work on at a time, then each of (N, h, T, d) as rows (N h, T, d); the first two are queries and keys."""
     blocks = [x.reshape(-1, *x.shape[2:]) for x in tensors]
-    return [max(1, _SCORES // (blocks[0].shape[1] * blocks[1].shape[1])), *blocks]
+    return max(1, _SCORES // (blocks[0].shape[1] * blocks[1].shape[1])), blocks
 
 
 def _probabilities(query: Tensor, key: Tensor) -> Tensor:
