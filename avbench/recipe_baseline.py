@@ -161,6 +161,8 @@ class SampleRecipe(Strict):
             ``dynamic``; None takes what suits the solver.
         audio_threshold: The same of the sound.
         ddpm_variance: Variance of the noise that ``ddpm`` adds: ``large`` is beta_t, ``small`` the posterior's.
+        start_noise: ``drawn``, or ``unit``: scaled to a root mean square of exactly 1 per clip and modality, see
+            `avbench.diffusion.sampling.start_noise`.
         batch_size: Clips per forward pass; does not change the clips.
         seed: Clip ``i`` depends on ``(seed, i)`` alone.
         condition: What each clip is given; None samples picture and sound together.
@@ -176,6 +178,7 @@ class SampleRecipe(Strict):
     video_threshold: Literal["none", "clip", "dynamic"] | None = None
     audio_threshold: Literal["none", "clip", "dynamic"] | None = None
     ddpm_variance: Literal["large", "small"] = "large"
+    start_noise: Literal["drawn", "unit"] = "drawn"
     batch_size: PositiveInt = 8
     seed: int = 0
     condition: ConditionRecipe | None = None

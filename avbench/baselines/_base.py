@@ -177,6 +177,7 @@ def solver_options(sample: SampleRecipe) -> SolverOptions:
         sample.video_threshold,
         sample.audio_threshold,
         sample.ddpm_variance,
+        sample.start_noise,
     )
 
 
@@ -321,6 +322,7 @@ def require_slices(recipe: BaselineRecipe) -> None:
 def _not_noted(sample: SampleRecipe) -> dict[str, Any]:
     """What of a recipe ``samples.json`` leaves out: what changes no clip, and later settings that are not in use."""
     unused: dict[str, Any] = {"n": True, "batch_size": True, "seconds": sample.seconds is None}
+    unused["start_noise"] = sample.start_noise == "drawn"
     if sample.condition is not None and not sample.condition.guidance:
         unused["condition"] = {"guidance", "drop"}
     return {name: what for name, what in unused.items() if what}

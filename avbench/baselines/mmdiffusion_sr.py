@@ -200,6 +200,8 @@ def enlarge(
             f"scheduler = {options.scheduler!r}, spacing = {options.spacing!r}: {NAME} is sampled with 'ddim' or "
             "'ddpm' and 'leading'"
         )
+    if options.start_noise != "drawn":
+        raise UserError(f"start_noise = {options.start_noise!r}: {NAME} takes 'drawn'; leave it out")
     start = torch.randn(3, size, size, generator=sample_generator(options.seed, number))
     low_res = torch.from_numpy(clip.video).permute(0, 3, 1, 2).float() / 127.5 - 1
     made = []

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from avbench.diffusion.noise_levels import Pair, TokenDenoiser, clean_estimate
 from avbench.diffusion.noise_schedule import Schedule
-from avbench.diffusion.sampling import SolverOptions, sample_generator, standard_noise
+from avbench.diffusion.sampling import SolverOptions, sample_generator, standard_noise, start_noise
 from avbench.diffusion.solvers import threshold
 from avbench.errors import UserError
 
@@ -95,7 +95,7 @@ def sample_latents(
     if limits is None and {options.video_threshold, options.audio_threshold} - {None, "none"}:
         raise UserError("video_threshold and audio_threshold are of pictures and sound in [-1, 1]; latents take none")
     generators = [sample_generator(seed, number) for number in numbers]
-    noisy = _moved(standard_noise(generators, video_shape, audio_shape), device)
+    noisy = _moved(start_noise(generators, video_shape, audio_shape, options.start_noise), device)
     places = torch.tensor(audio_slices, device=device)
     nothing = torch.zeros(2, video_shape[0], dtype=torch.bool)
     mask = (nothing if known is None else known.mask).to(device)

@@ -180,6 +180,8 @@ def test_what_cannot_be_enlarged_is_refused_in_one_sentence(run: Path, tmp_path:
         made(run, recipe(None))
     with pytest.raises(UserError, match=r"scheduler = 'unipc', .*: mmdiffusion-sr is sampled with 'ddim' or 'ddpm'"):
         made(run, recipe(run.parent / "small", scheduler="unipc", spacing="linspace"))
+    with pytest.raises(UserError, match="start_noise = 'unit': mmdiffusion-sr takes 'drawn'"):
+        made(run, recipe(run.parent / "small", start_noise="unit"))
     with pytest.raises(UserError, match="baseline mmdiffusion does not enlarge clips"):
         _base.clips_to_enlarge(run, recipe(tmp_path).model_copy(update={"baseline": "mmdiffusion"}))
 

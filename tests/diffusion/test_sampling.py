@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from avbench.diffusion.noise_schedule import linear_schedule
-from avbench.diffusion.sampling import SolverOptions, sample_pairs
+from avbench.diffusion.sampling import (
+    SolverOptions,
+    StartNoise,
+    sample_generator,
+    sample_pairs,
+    standard_noise,
+    start_noise,
+)
 from avbench.diffusion.solvers import SchedulerName
 
 MEAN, STD = 0.3, 0.2
@@ -89,3 +98,43 @@ def test_what_has_no_bounds_is_not_clamped() -> None:
 
     for part in draw([0], "dpm-solver++", 10, knows, is_bounded=False):
         torch.testing.assert_close(part, torch.full_like(part, far), rtol=1e-3, atol=0)
+
+
+def normalising(video: torch.Tensor, audio: torch.Tensor, *_: object) -> tuple[torch.Tensor, ...]:
+    """The best denoiser of clips that are zero throughout, but for the size of its input, which it cannot see."""
+    return tuple(x / x.square().mean(tuple(range(1, x.ndim)), keepdim=True).sqrt() for x in (video, audio))
+
+
+@pytest.mark.parametrize("steps", [5, 40])
+def test_noise_of_another_size_than_its_timestep_says_is_what_a_solver_leaves(steps: int) -> None:
+    # With x = r n for n of size 1 the estimate is (r - sigma) / alpha n, and a step of DDIM keeps (r - sigma) / alpha:
+    # in the end, where alpha is 1 and sigma 0, this is the size of what is left. (Where r < sigma it is so until r is 0.)
+    options = SolverOptions("ddim", steps, video_threshold="none", audio_threshold="none")
+    alpha, sigma = ALPHA_BAR[-1].sqrt(), (1 - ALPHA_BAR[-1]).sqrt()
+
+    def left(kind: StartNoise) -> torch.Tensor:
+        *_, made = sample_pairs(
+            normalising, [0, 1, 2], video_shape=(2, 3, 8, 8), audio_shape=(1, 512), schedule=SCHEDULE,
+            options=replace(options, start_noise=kind), seed=5, device=torch.device("cpu"), is_bounded=False,
+        )  # fmt: skip
+        assert made is not None
+        return torch.stack([x.flatten(1).square().mean(1).sqrt() for x in made])
+
+    drawn = standard_noise([sample_generator(5, number) for number in range(3)], (2, 3, 8, 8), (1, 512))
+    sizes = torch.stack([x.flatten(1).square().mean(1).sqrt() for x in drawn])
+    loud = sizes > sigma
+    assert 0 < loud.sum() < sizes.numel()
+    torch.testing.assert_close(left("drawn")[loud], ((sizes - sigma) / alpha)[loud], rtol=1e-2, atol=1e-3)
+    assert left("drawn").mean() > 1
+    assert (left("unit") < 0.01).all()  # alpha / 2 = 0.003, and rounding over alpha
+
+
+def test_start_noise_of_unit_size_is_the_drawn_one_scaled() -> None:
+    shapes = (2, 3, 8, 8), (1, 512)
+    plain, unit = (
+        start_noise([sample_generator(5, number) for number in (0, 7)], *shapes, kind) for kind in ("drawn", "unit")
+    )
+    for before, after in zip(plain, unit, strict=True):
+        for one, scaled in zip(before, after, strict=True):
+            assert scaled.square().mean() == pytest.approx(1, abs=1e-6)
+            torch.testing.assert_close(scaled / one, torch.full_like(one, float(scaled.norm() / one.norm())))
