@@ -108,7 +108,7 @@ def normalising(video: torch.Tensor, audio: torch.Tensor, *_: object) -> tuple[t
 @pytest.mark.parametrize("steps", [5, 40])
 def test_noise_of_another_size_than_its_timestep_says_is_what_a_solver_leaves(steps: int) -> None:
     # With x = r n for n of size 1 the estimate is (r - sigma) / alpha n, and a step of DDIM keeps (r - sigma) / alpha:
-    # in the end, where alpha is 1 and sigma 0, this is the size of what is left. (Where r < sigma it is so until r is 0.)
+    # in the end, where alpha is 1 and sigma 0, this is the size of what is left. (r < sigma: until r is 0.)
     options = SolverOptions("ddim", steps, video_threshold="none", audio_threshold="none")
     alpha, sigma = ALPHA_BAR[-1].sqrt(), (1 - ALPHA_BAR[-1]).sqrt()
 
