@@ -174,7 +174,7 @@ class SampleRecipe(Strict):
     n: PositiveInt
     scheduler: Literal["dpm-solver++", "ddpm", "ddim", "unipc"] = "dpm-solver++"
     steps: PositiveInt = 20
-    spacing: Literal["linspace", "trailing", "leading"] = "linspace"
+    spacing: Literal["linspace", "trailing", "leading", "quadratic"] = "linspace"
     video_threshold: Literal["none", "clip", "dynamic"] | None = None
     audio_threshold: Literal["none", "clip", "dynamic"] | None = None
     ddpm_variance: Literal["large", "small"] = "large"

@@ -46,6 +46,8 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=64)
     parser.add_argument("--steps", type=int, nargs="+", default=[20, 1000])
     parser.add_argument("--schedulers", nargs="+", default=["ddim", "dpm-solver++", "unipc"])
+    parser.add_argument("--spacing", choices=["linspace", "trailing", "quadratic"], default="linspace")
+    parser.add_argument("--start-noise", choices=["drawn", "unit"], default="drawn")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--device")
     parser.add_argument("--out", type=Path, default=Path("runs/sampling-steps"))
@@ -54,16 +56,17 @@ def main() -> None:
     recipe = recipes.parse(read_json(made), BaselineRecipe, str(made))
     rules = protocols.load(args.protocol).model_copy(update={"metrics": METRICS})
     device, dataset = pick_device(args.device), find_reference(args.dataset)
-    print(f"{args.run}, {args.n} samples against {dataset}, {device}")
+    print(f"{args.run}, {args.n} samples against {dataset}, {device}, {args.spacing}, start noise {args.start_noise}")
     for scheduler in args.schedulers:
         most: dict[str, Score] = {}
         for steps in sorted(args.steps, reverse=True):
-            folder = args.out / f"{scheduler}-{steps}"
+            folder = args.out / f"{scheduler}-{steps}-{args.spacing}-{args.start_noise}"
             folder.mkdir(parents=True, exist_ok=True)
             link = folder / "checkpoints"
             if not link.is_symlink():
                 link.symlink_to((args.run / "checkpoints").resolve(), target_is_directory=True)
             told = {"n": args.n, "scheduler": scheduler, "steps": steps, "batch_size": args.batch_size}
+            told |= {"start_noise": args.start_noise, "spacing": args.spacing}
             sample = recipes.parse({**recipe.sample.model_dump(), **told}, SampleRecipe, "sample")
             begun = time.perf_counter()
             _base.write_samples(folder, recipe.model_copy(update={"sample": sample}), device=device)

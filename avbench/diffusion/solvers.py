@@ -17,7 +17,7 @@ from avbench.diffusion.noise_schedule import Schedule
 from avbench.errors import UserError
 
 SchedulerName = Literal["dpm-solver++", "ddpm", "ddim", "unipc"]
-Spacing = Literal["linspace", "trailing", "leading"]
+Spacing = Literal["linspace", "trailing", "leading", "quadratic"]
 Threshold = Literal["none", "clip", "dynamic"]
 Variance = Literal["large", "small"]
 
@@ -32,7 +32,8 @@ def timesteps(steps: int, spacing: Spacing, total: int) -> list[int]:
         spacing: ``linspace`` is even from ``total - 1`` to 0, where 0 is the end and no step of its own; ``trailing``
             ends every step one whole interval earlier (arXiv 2305.08891, table 2). With as many steps as there are
             timesteps both take each once. ``leading`` begins every step at its lower end: 960, 920 ... 0 for 25 of
-            1000; super-resolution takes it (`avbench.diffusion.pictures`).
+            1000; super-resolution takes it (`avbench.diffusion.pictures`). ``quadratic`` is step k of K at
+            (total - 1) (k / K)^2: short steps where little noise is left (arXiv 2010.02502, appendix D.2).
         total: Timesteps of the training schedule.
 
     Raises:
@@ -44,6 +45,10 @@ def timesteps(steps: int, spacing: Spacing, total: int) -> list[int]:
         found: np.ndarray = np.linspace(0, total - 1, steps + 1).round()[::-1][:-1]
     elif spacing == "leading":
         found = np.arange(steps, dtype=float)[::-1] * (total // steps)
+    elif spacing == "quadratic":
+        found = ((total - 1) * (np.arange(1, steps + 1) / steps) ** 2).round()
+        places = np.arange(steps)
+        found = (np.maximum.accumulate(found - places) + places)[::-1]  # the shortest steps are of one timestep
     else:
         found = np.arange(total, 0, -total / steps).round() - 1
     return [int(t) for t in found[:steps]]
@@ -114,13 +119,18 @@ class Solver:
             return
         if spacing == "leading":
             raise UserError(f"spacing = 'leading' is for super-resolution; sample {name} with linspace or trailing")
-        betas["timestep_spacing"] = spacing if steps < total else "trailing"
+        betas["timestep_spacing"] = spacing if spacing != "quadratic" and steps < total else "trailing"
         if name == "unipc":
+            if spacing == "quadratic":
+                raise UserError("spacing = 'quadratic': unipc knows none; take linspace or trailing, or another solver")
             self._scheduler = UniPCMultistepScheduler(**betas)
         else:
             order = 1 if name == "ddim" else 2
             self._scheduler = DPMSolverMultistepScheduler(**betas, algorithm_type="dpmsolver++", solver_order=order)
-        self._scheduler.set_timesteps(steps)
+        if spacing == "quadratic":
+            self._scheduler.set_timesteps(timesteps=self.timesteps)
+        else:
+            self._scheduler.set_timesteps(steps)
 
     def level(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         """alpha and sigma of step ``number``: the sample there is alpha x + sigma n."""

@@ -23,7 +23,7 @@ from tests.diffusion import gaussian
 SOLVERS: tuple[SchedulerName, ...] = ("ddpm", "ddim", "dpm-solver++", "unipc")
 
 
-@pytest.mark.parametrize("spacing", ["linspace", "trailing"])
+@pytest.mark.parametrize("spacing", ["linspace", "trailing", "quadratic"])
 @pytest.mark.parametrize("steps", [1, 2, 7, 20, 333, 600, 999, 1000])
 def test_any_number_of_steps_begins_in_pure_noise_and_repeats_none(steps: int, spacing: Spacing) -> None:
     found = timesteps(steps, spacing, 1000)
@@ -33,12 +33,24 @@ def test_any_number_of_steps_begins_in_pure_noise_and_repeats_none(steps: int, s
     assert found[-1] >= 0
 
 
-@pytest.mark.parametrize("spacing", ["linspace", "trailing"])
+def test_quadratic_steps_grow_with_the_noise() -> None:
+    assert timesteps(5, "quadratic", 1001) == [1000, 640, 360, 160, 40]
+    assert timesteps(20, "quadratic", 1000)[-4:] == [40, 22, 10, 2]
+
+
+def test_unipc_knows_no_quadratic_steps() -> None:
+    with pytest.raises(UserError, match="spacing = 'quadratic': unipc knows none"):
+        Solver("unipc", gaussian.SCHEDULE, 20, spacing="quadratic")
+
+
+@pytest.mark.parametrize("spacing", ["linspace", "trailing", "quadratic"])
 @pytest.mark.parametrize("steps", [1, 2, 7, 333, 600, 1000])
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_solver_keeps_to_these_timesteps_and_their_noise_levels(
     name: SchedulerName, steps: int, spacing: Spacing
 ) -> None:
+    if (name, spacing) == ("unipc", "quadratic"):
+        return
     solver = Solver(name, gaussian.SCHEDULE, steps, spacing=spacing)
     assert solver._scheduler.timesteps.tolist() == solver.timesteps == timesteps(steps, spacing, 1000)
     for number in {0, steps // 2, steps - 1}:
