@@ -317,7 +317,7 @@ def page(job: Job, sets: Sequence[Clips]) -> str:
     draw_clips(sets, figures["clips"])
     place = f"{job.figures.name}/"
     chosen = recipe_of(job.runs[0]).sample.model_copy(update=job.sampling)
-    how = f"{chosen.scheduler}, {chosen.steps} steps, seed {chosen.seed}"
+    how = f"{chosen.scheduler}, {chosen.steps} steps ({chosen.spacing}), seed {chosen.seed}"
     given = ", ".join(f"{name} {value}" for name, value in job.condition.items() if name != "source")
     lines = [
         "# Does it learn? Measured",
