@@ -132,10 +132,11 @@ def draw(rows: Sequence[Row], found: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(7.5, 5), layout="constrained")
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    above.plot(minutes, [row["state"]["rss_mib"] for row in rows], ".-", label="the process, after each round")
+    memory = [row["state"]["rss_mib"] for row in rows]
+    above.plot(minutes, memory, ".-", label="the process, after each round")
     if found["warm_up"]:
         above.axvspan(0, minutes[found["warm_up"] - 1], color="0.92", label="warm-up")
-    above.set_ylim(bottom=0)
+    above.set_ylim(0, 1.1 * max(memory))
     above.set_ylabel("memory, MiB")
     above.legend(loc="lower right")
     below.plot(minutes, [sum(row["state"]["fds"].values()) for row in rows], ".-", label="open files")
