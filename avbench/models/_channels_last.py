@@ -202,6 +202,11 @@ class _GroupNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool) -> Tensor:
         """Normalise ``x`` (B, N, C) with per-sample ``weight`` and ``bias`` (B, C), both at least float32."""
+        ctx.groups, ctx.silu = groups, silu
+        if x.dtype != weight.dtype and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            out, mean, rstd = _half_group_norm(x, weight, bias, groups, eps, silu)
+            ctx.save_for_backward(x, weight, bias, mean, rstd)
+            return out
         wide, tokens = weight.dtype, x.shape[1]
         rows, run = _tile(x)
         blocks, means, rstds = [], [], []
@@ -221,7 +226,6 @@ class _GroupNorm(torch.autograd.Function):
             means.append(mean)
             rstds.append(rstd)
         ctx.save_for_backward(x, weight, bias, torch.cat(means), torch.cat(rstds))
-        ctx.groups, ctx.silu = groups, silu
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
     @staticmethod
@@ -236,6 +240,32 @@ class _GroupNorm(torch.autograd.Function):
             column[0] if len(done) == 1 else torch.cat(column) for column in zip(*done, strict=True)
         )
         return grad_x, grad_weight, grad_bias, None, None, None
+
+
+def _half_group_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `_GroupNorm` gives and keeps of half precision on a CPU: torch's own kernel, which sums in float32.
+
+    It makes no copy in float32, and takes a fifth to four fifths of the time.
+    """
+    tokens, channels = x.shape[1:]
+    rows = len(x) if weight.stride(0) == bias.stride(0) == 0 else 1  # those of the same weights go together
+    done, means, rstds = [], [], []
+    for place, part in enumerate(x.split(rows)):
+        image = part.contiguous().unsqueeze(1).permute(0, 3, 1, 2)
+        y, mean, rstd = torch.native_group_norm(
+            image, weight[place], bias[place], len(part), channels, tokens, groups, eps
+        )
+        y = y.permute(0, 2, 3, 1).squeeze(1)
+        done.append(F.silu(y, inplace=True) if silu else y)
+        means.append(mean)
+        rstds.append(rstd)
+    mean, rstd = (
+        torch.cat(each).to(weight.dtype).repeat_interleave(channels // groups, 1).unsqueeze(1)
+        for each in (means, rstds)
+    )
+    return done[0] if len(done) == 1 else torch.cat(done), mean, rstd
 
 
 def _group_norm_backward(parts: Sequence[Tensor], groups: int, silu: bool, run: int) -> tuple[Tensor, Tensor, Tensor]:

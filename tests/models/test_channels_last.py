@@ -135,6 +135,32 @@ def test_group_norm_of_half_precision_is_computed_in_float32() -> None:
     torch.testing.assert_close(out, layers.group_norm(audio.float(), norm).bfloat16())
 
 
+@pytest.mark.parametrize("silu", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_group_norm_of_half_precision_and_its_gradients_are_close_to_float64(silu: bool, scaled: bool) -> None:
+    torch.manual_seed(3)
+    norm = nn.GroupNorm(4, 8)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    half = (5 + torch.randn(3, 50, 8)).bfloat16().requires_grad_()
+    scale, shift = (torch.randn(3, 8), torch.randn(3, 8)) if scaled else (None, None)
+    grad = torch.randn(3, 50, 8).bfloat16()
+
+    out = layers.group_norm(half, norm, scale, shift, silu=silu)
+    (got,) = torch.autograd.grad(out, half, grad)
+
+    exact = half.detach().double().requires_grad_()
+    want = F.group_norm(exact.transpose(1, 2), 4, norm.weight.double(), norm.bias.double(), norm.eps).transpose(1, 2)
+    if scale is not None and shift is not None:
+        want = want * (1 + scale.double().unsqueeze(1)) + shift.double().unsqueeze(1)
+    want = F.silu(want) if silu else want
+    (want_grad,) = torch.autograd.grad(want, exact, grad.double())
+    assert out.dtype == got.dtype == torch.bfloat16
+    # bfloat16 keeps 8 bits, and the norm rounds once before SiLU
+    torch.testing.assert_close(out.double(), want.detach(), rtol=2**-6, atol=2**-7)
+    torch.testing.assert_close(got.double(), want_grad, rtol=2**-6, atol=2**-5)
+
+
 def test_attention_gives_each_head_its_run_of_channels() -> None:
     q, k, v = torch.randn(3, 7, 12), torch.randn(3, 9, 12), torch.randn(3, 9, 12)
     heads = []
