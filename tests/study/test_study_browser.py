@@ -132,6 +132,8 @@ def test_a_clip_cannot_be_wound_forward_and_an_answer_needs_its_end(folder: Path
         agree(tab, served.url)
         hear(tab)
         expect(tab.get_by_text("Play both clips to their end")).to_be_visible()
+        # Before its metadata has come a clip has no duration, and nobody could wind it.
+        tab.wait_for_function("() => document.querySelector('video').readyState >= HTMLMediaElement.HAVE_METADATA")
         tab.locator("video").first.evaluate("video => { video.currentTime = video.duration - 0.05; }")
         tab.wait_for_function("() => !document.querySelector('video').seeking")
         assert tab.locator("video").first.evaluate("video => video.currentTime") < 0.4
