@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avbench.models import _channels_last as layers
+from avbench.models._attention import attention
+from avbench.models._group_norm import group_norm
 
 M = TypeVar("M", bound=nn.Module)
 Resample = Literal["keep", "down", "up"]
@@ -28,8 +30,8 @@ class GroupNorm(nn.Module):
     def forward(
         self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None, *, silu: bool = False
     ) -> Tensor:
-        """See `_channels_last.group_norm`."""
-        return layers.group_norm(x, self.GroupNorm, scale, shift, silu=silu)
+        """See `_group_norm.group_norm`."""
+        return group_norm(x, self.GroupNorm, scale, shift, silu=silu)
 
 
 class Activated(nn.Sequential):
@@ -108,7 +110,7 @@ class VideoHead(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """(B, F, H, W, C_in) -> (B, F, H, W, C_out)."""
-        return self.video_conv(video.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
+        return layers.conv_frames(self.video_conv, video)
 
 
 class Stem(nn.Module):
@@ -137,7 +139,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend among the tokens of each row: (N, T, C) -> (N, T, C)."""
         q, k, v = layers.pointwise(self.qkv, self.norm(x)).chunk(3, -1)
-        return x + layers.pointwise(self.proj_out, layers.attention(q, k, v, self.heads))
+        return x + layers.pointwise(self.proj_out, attention(q, k, v, self.heads))
 
 
 class ResBlock(nn.Module):
@@ -280,15 +282,15 @@ def windowed_attention(
     length = k.shape[1]
     per_segment = length // segments
     if per_segment * window == length:
-        return layers.attention(q, k, v, heads)
+        return attention(q, k, v, heads)
     index, run = window_index(length, segments, window, shift, k.device)
     k, v = (_take(x, index, run).unflatten(1, (segments, -1)) for x in (k, v))
     whole = q.shape[1] // segments * segments
     rows = q[:, :whole].unflatten(1, (segments, -1)).flatten(0, 1)
-    out = layers.attention(rows, k.flatten(0, 1), v.flatten(0, 1), heads).reshape(q.shape[0], whole, -1)
+    out = attention(rows, k.flatten(0, 1), v.flatten(0, 1), heads).reshape(q.shape[0], whole, -1)
     if whole == q.shape[1]:
         return out
-    return torch.cat([out, layers.attention(q[:, whole:], k[:, -1], v[:, -1], heads)], 1)
+    return torch.cat([out, attention(q[:, whole:], k[:, -1], v[:, -1], heads)], 1)
 
 
 def window_index(

@@ -9,15 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avbench.models import _channels_last as layers
+from avbench.models._attention import attention
 from avbench.models._coupled_blocks import Resample, zeroed
+from avbench.models._group_norm import group_norm
 
 
 class Norm(nn.GroupNorm):
     """GroupNorm of each picture (N, H, W, C), optionally followed by a scale and shift per picture (N, C)."""
 
     def forward(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
-        """See `_channels_last.group_norm`."""
-        return layers.group_norm(x, self, scale, shift)
+        """See `_group_norm.group_norm`."""
+        return group_norm(x, self, scale, shift)
 
 
 class Conv(nn.Conv2d):
@@ -99,4 +101,4 @@ class Attention(nn.Module):
         """(N, H, W, C) -> (N, H, W, C)."""
         tokens = layers.pointwise(self.qkv, self.norm(x)).flatten(1, 2)
         q, k, v = (part.flatten(2) for part in tokens.unflatten(-1, (self.heads, 3, -1)).unbind(-2))
-        return x + layers.pointwise(self.proj_out, layers.attention(q, k, v, self.heads)).view_as(x)
+        return x + layers.pointwise(self.proj_out, attention(q, k, v, self.heads)).view_as(x)
