@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avbench.models._attention import attention
+from avbench.models._channels_last import pointwise
+
 
 def to_tokens(rows: Tensor, counts: Sequence[int]) -> Tensor:
     """Repeat each row for the tokens of its slice: (B, 2N, C) -> (B, S, C).
@@ -67,10 +70,16 @@ class Block(nn.Module):
         rows = torch.cat([self.modulation(levels), gates + self.gate_bias], dim=-1)
         before_scale, before_shift, scale, shift, attention_gate, mlp_gate = to_tokens(rows, counts).chunk(6, dim=-1)
         tokens = tokens + attention_gate * self._attended(modulated(tokens, before_scale, before_shift))
-        return tokens + mlp_gate * self.mlp(modulated(tokens, scale, shift))
+        return tokens + mlp_gate * self._widened(modulated(tokens, scale, shift))
 
     def _attended(self, tokens: Tensor) -> Tensor:
         """Every token attends to every token of both modalities; no matrix of scores is kept."""
-        query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return self.proj(mixed.transpose(1, 2).flatten(2))
+        query, key, value = pointwise(self.qkv, tokens).chunk(3, dim=-1)
+        return pointwise(self.proj, attention(query, key, value, self.heads))
+
+    def _widened(self, tokens: Tensor) -> Tensor:
+        """Run the MLP."""
+        widen, activation, narrow = self.mlp
+        assert isinstance(widen, nn.Linear)
+        assert isinstance(narrow, nn.Linear)
+        return pointwise(narrow, activation(pointwise(widen, tokens)))

@@ -8,25 +8,36 @@ half of what the convolutions reach on processors of another maker, is done othe
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_IMAGES = 16
-"""Images that a 1x1 convolution's tokens are split into: PyTorch sends a single image down a slower path."""
+_IMAGES = range(16, 65)
+"""Images that the tokens of a matrix product may be split into: with one thread, fewer go down a slower path."""
 
 
-def pointwise(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
-    """Apply a convolution of kernel 1 to channels-last ``x`` (..., C_in) as a matrix product -> (..., C_out)."""
-    weight, tokens = conv.weight.flatten(1), x.numel() // x.shape[-1]
-    images = math.gcd(tokens, _IMAGES)
-    if x.device.type != "cpu" or images == 1 or torch.compiler.is_compiling():
-        return F.linear(x, weight, conv.bias)
+def pointwise(layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
+    """Apply a matrix or a convolution of kernel 1 to each token of channels-last ``x`` (..., C_in) -> (..., C_out)."""
+    weight, images = layer.weight.flatten(1), _images(x)
+    if images is None:
+        return F.linear(x, weight, layer.bias)
     split = x.reshape(images, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)
-    out = F.conv2d(split, weight[:, :, None, None], conv.bias)
+    out = F.conv2d(split, weight[:, :, None, None], layer.bias)
     return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
+
+
+def _images(x: Tensor) -> int | None:
+    """Images to split the tokens of ``x`` into for a convolution; None where `linear` is faster, or no number fits.
+
+    It is faster in the backward pass in half precision where tokens are few and channels many.
+    """
+    tokens, channels = x.numel() // x.shape[-1], x.shape[-1]
+    half = x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return None
+    if half and torch.is_grad_enabled() and tokens < 4 * channels:
+        return None
+    return next((count for count in _IMAGES if tokens % count == 0), None)
 
 
 def conv_spatial(conv: nn.Conv2d, video: Tensor) -> Tensor:

@@ -64,12 +64,24 @@ def test_pointwise_is_a_convolution_of_kernel_one() -> None:
     torch.testing.assert_close(layers.pointwise(conv, video), conv(video.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1))
 
 
-@pytest.mark.parametrize("tokens", [(3, 7), (2, 5, 8), (16, 32)])
-def test_pointwise_takes_any_number_of_tokens_and_any_strides(tokens: tuple[int, ...]) -> None:
-    """16 images where 16 divides the tokens, fewer where not, a plain product where nothing does."""
-    conv, x = nn.Conv1d(6, 10, 1), torch.randn(*tokens, 6).transpose(0, 1)
-    expected = F.linear(x, conv.weight[:, :, 0], conv.bias)
-    torch.testing.assert_close(layers.pointwise(conv, x), expected)
+@pytest.mark.parametrize("layer", [nn.Conv1d(6, 10, 1), nn.Linear(6, 10, bias=False)])
+@pytest.mark.parametrize(("tokens", "images"), [((3, 7), 21), ((2, 5, 8), 16), ((16, 32), 16), ((3, 5), None)])
+def test_pointwise_takes_any_number_of_tokens_and_any_strides(
+    layer: nn.Conv1d | nn.Linear, tokens: tuple[int, ...], images: int | None
+) -> None:
+    """The smallest number of images from 16 that divides the tokens; a plain product where none does."""
+    x = torch.randn(*tokens, 6).transpose(0, 1)
+    assert layers._images(x) == images
+    torch.testing.assert_close(layers.pointwise(layer, x), F.linear(x, layer.weight.flatten(1), layer.bias))
+
+
+def test_pointwise_in_half_precision_is_linear_only_for_the_backward_pass_of_few_tokens() -> None:
+    few, many = torch.randn(16, 6).bfloat16(), torch.randn(32, 6).bfloat16()
+    assert (layers._images(few), layers._images(many)) == (None, 16)
+    with torch.no_grad():
+        assert layers._images(few) == 16
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layers._images(few.float()) is None
 
 
 def test_resampling_averages_and_repeats() -> None:
