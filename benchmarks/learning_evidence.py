@@ -301,11 +301,12 @@ def claims(job: Job, by_name: dict[str, Clips]) -> list[str]:
 
 def same_sounds(one: Clips, other: Clips) -> tuple[int, int]:
     """How many clips of two sets have the same sound to the bit, and how many there are."""
-    assert one.folder is not None
-    assert other.folder is not None
-    names = sorted(path.name for path in one.folder.glob("*.npz"))
-    pairs = ((npz.read(clips.folder / name)["audio"] for clips in (one, other) if clips.folder) for name in names)
-    return sum(np.array_equal(*pair) for pair in pairs), len(names)
+    here, there = one.folder, other.folder
+    assert here is not None
+    assert there is not None
+    names = sorted(path.name for path in here.glob("*.npz"))
+    same = sum(np.array_equal(npz.read(here / name)["audio"], npz.read(there / name)["audio"]) for name in names)
+    return same, len(names)
 
 
 def page(job: Job, sets: Sequence[Clips]) -> str:

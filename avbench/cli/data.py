@@ -21,7 +21,8 @@ PANEL = "Datasets"
 Dataset = Annotated[
     str,
     typer.Argument(
-        help="demo, concerts, gaming; a folder of films; a .csv with a column url; a folder with card.toml."
+        help="concerts, gaming, landscape, aistpp, demo, bounce; a folder of films; a .csv with a column url; a folder "
+        "with card.toml."
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder of the dataset. Default: datasets/NAME.")]

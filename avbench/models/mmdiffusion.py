@@ -162,7 +162,8 @@ class MMDiffusion(nn.Module):
         emb = self.time_embed(timestep_embedding(timesteps, self.config.model_channels).to(dtype))
         wanted = video.dtype, audio.dtype
         video = video.to(dtype).permute(0, 1, 3, 4, 2).contiguous()
-        audio = audio.to(dtype).transpose(1, 2).contiguous()
+        # strides (..., 1, 1) where it has one channel: others make the first convolution leave channels-last memory
+        audio = audio.to(dtype).transpose(1, 2).flatten(1).unflatten(1, (-1, audio.shape[1]))
         skips = []
         for stage in self.input_blocks:
             video, audio = self._run(stage, video, audio, emb, shift)

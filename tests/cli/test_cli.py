@@ -40,6 +40,13 @@ def test_every_command_has_help_with_two_examples(words: tuple[str, ...]) -> Non
     assert len(examples) >= 2, f"the help of {' '.join(words)} needs two examples"
 
 
+def test_help_names_every_dataset_that_comes_with_avbench() -> None:
+    shown = RUNNER.invoke(cli.app, ["build-dataset", "--help"]).output
+    cards = sorted(path.parent.name for path in (Path(__file__).parents[2] / "manifests").glob("*/card.toml"))
+    assert cards
+    assert all(name in shown for name in cards)
+
+
 def test_the_commands_of_the_house_are_there() -> None:
     wanted = [
         "build-dataset",
