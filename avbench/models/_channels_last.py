@@ -31,10 +31,10 @@ def _images(x: Tensor) -> int | None:
 
     It is faster in the backward pass in half precision where tokens are few and channels many.
     """
-    tokens, channels = x.numel() // x.shape[-1], x.shape[-1]
-    half = x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return None
+    tokens, channels = x.numel() // x.shape[-1], x.shape[-1]
+    half = x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
     if half and torch.is_grad_enabled() and tokens < 4 * channels:
         return None
     return next((count for count in _IMAGES if tokens % count == 0), None)
