@@ -52,6 +52,11 @@ def is_dataset(root: Path) -> bool:
     return (root / "shards" / CARD_NAME).is_file()
 
 
+def is_begun(root: Path) -> bool:
+    """True when ``root`` holds a dataset, finished or not: the films below it are those of its stages."""
+    return is_dataset(root) or (root / "work" / "ledger").is_dir()
+
+
 def dataset_card(root: Path) -> dict[str, Any]:
     """The dataset's ``DATASET.json``: name, version, recipe, splits, what was dropped and failed, shards and hashes.
 

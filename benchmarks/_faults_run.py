@@ -71,6 +71,15 @@ class Process:
         """Whether it has ended."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
+    @property
+    def answers(self) -> bool:
+        """Whether it has said what SIGTERM does: before that, Python itself is ended by a signal, as any program is."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == "SigCgt":
+                return bool(int(value, 16) & 1 << (signal.SIGTERM - 1))
+        return False
+
     def wait(self, until: float | None = None) -> bool:
         """Wait until it has ended, or until a moment of the monotonic clock; returns whether it has."""
         hangs = self.begun + _HANGS_S
@@ -139,6 +148,8 @@ Fault = Callable[[Scene], tuple[list[Ended], str]]
 def _signalled(scene: Scene, number: int, *, group: bool, code: int) -> tuple[list[Ended], str]:
     process = scene.start()
     if not process.wait(process.begun + scene.moment_s):
+        while number != signal.SIGKILL and not process.answers and not process.is_over:
+            time.sleep(0.001)
         process.kill(number, group=group)
     ended = process.end()
     if ended.code == 0:

@@ -256,12 +256,18 @@ class World:
 
 
 def digest(path: Path) -> str:
-    """sha256 of a file; of JSON without what differs between two runs of the same thing."""
+    """sha256 of a file; of JSON without what differs between two runs of the same thing.
+
+    Sources stand in ``splits.json`` in the order they came: one that was away joins those that have their split.
+    """
     if path.suffix == ".jsonl":
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         return hashlib.sha256(json.dumps(_steady(rows), sort_keys=True).encode()).hexdigest()
     if path.suffix == ".json" and path.name != "DATASET.json":
-        return hashlib.sha256(json.dumps(_steady(json.loads(path.read_text())), sort_keys=True).encode()).hexdigest()
+        found = _steady(json.loads(path.read_text()))
+        if path.name == "splits.json":
+            found["sources"].sort(key=lambda place: place["source_id"])
+        return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
     return file_sha256(path)
 
 

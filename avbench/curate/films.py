@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avbench.curate import source_table
-from avbench.dataset import is_dataset
+from avbench.dataset import is_begun
 from avbench.schema import Source
 
 SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".ogv"})
@@ -18,14 +18,9 @@ def below(folder: Path) -> list[Path]:
     found: list[Path] = []
     for at, folders, names in os.walk(folder.resolve()):
         here = Path(at)
-        folders[:] = [name for name in folders if not name.startswith(".") and not _is_built(here / name)]
+        folders[:] = [name for name in folders if not name.startswith(".") and not is_begun(here / name)]
         found += [here / name for name in names if Path(name).suffix.lower() in SUFFIXES and name[0] != "."]
     return sorted(found)
-
-
-def _is_built(folder: Path) -> bool:
-    """A dataset, finished or not: its recordings and clips are no sources of another one."""
-    return is_dataset(folder) or (folder / "work" / "ledger").is_dir()
 
 
 def sources(root: Path, paths: Sequence[Path], licence: str) -> list[Source]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol as Interface
 
 from avbench import recipe
-from avbench.dataset import is_dataset
+from avbench.dataset import is_begun, is_dataset
 from avbench.errors import UserError
 from avbench.inputs.card import Card, read_card
 from avbench.inputs.datasets import DatasetItem, dataset_items
@@ -74,10 +74,11 @@ def outputs(folder: Path, protocol: Protocol) -> tuple[list[Item], dict[str, str
         protocol: What it needs of a clip decides what counts as one.
 
     Raises:
-        UserError: No folder, no clips, one clip, or a damaged ``samples.json``.
+        UserError: No folder, no clips, one clip, a damaged ``samples.json``, or a dataset that is not whole.
     """
     if is_dataset(folder):
         return list(dataset_items(folder, protocol, "all")[0]), {}
+    _refuse_unfinished(folder)
     found = _scan(folder, protocol)
     items: list[Item] = [item for item in found.items if not isinstance(item, RefusedItem)]
     if len(items) < 2:
@@ -97,13 +98,14 @@ def reference(where: Path, protocol: Protocol) -> tuple[list[Item], dict[str, st
         Items, and what is known of the reference for the record (name, version, sha256, split).
 
     Raises:
-        UserError: Neither, or the dataset's split is empty.
+        UserError: Neither, the dataset's split is empty, or the dataset is not whole.
     """
     if is_dataset(where):
         split = protocol.reference_split
         clips, card = dataset_items(where, protocol, split)
         about = {"name": card["name"], "version": card["version"], "sha256": card["dataset_sha256"], "split": split}
         return list(clips), about
+    _refuse_unfinished(where)
     found = _scan(where, protocol)
     if not found.items:
         raise UserError(
@@ -111,6 +113,15 @@ def reference(where: Path, protocol: Protocol) -> tuple[list[Item], dict[str, st
         )
     digest = recipe.sha256({item.item_id: _content(item) for item in found.items})
     return list(found.items), {"name": where.resolve().name, "version": "", "sha256": digest, "split": ""}
+
+
+def _refuse_unfinished(folder: Path) -> None:
+    """Say so where a dataset has no shards, instead of taking what its stages left for a folder of clips."""
+    if is_begun(folder):
+        raise UserError(
+            f"{folder}: is a dataset without its shards (no shards/DATASET.json); copy it again from where the dataset "
+            "is whole, or run the same `avbench build-dataset` again"
+        )
 
 
 def prompts(folder: Path, items: Sequence[str], table: Path | None = None) -> dict[str, str]:

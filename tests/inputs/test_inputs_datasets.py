@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from avbench import inputs
 from avbench.errors import UserError
 from avbench.inputs.datasets import DatasetItem, dataset_items
 from avbench.protocol import Protocol, load
@@ -39,3 +40,17 @@ def test_a_dataset_that_is_gone_is_named(tmp_path: Path, rules: Protocol) -> Non
     shutil.rmtree(root)
     with pytest.raises(UserError, match="data: the dataset was taken away while its clips were measured"):
         values(items, rules)
+
+
+def test_what_stages_left_is_no_folder_of_clips_when_the_shards_are_gone(tmp_path: Path, rules: Protocol) -> None:
+    """Whole clips that are not of the dataset, since filters dropped them, would give a score."""
+    root = write_dataset(tmp_path / "data")
+    (root / "work" / "ledger" / "segment").mkdir(parents=True)
+    (root / "work" / "clips").mkdir()
+    for name in ("one", "two"):
+        (root / "work" / "clips" / f"{name}.mp4").touch()
+    assert len(inputs.reference(root, rules.model_copy(update={"reference_split": "all"}))[0]) > 2
+    (root / "shards").rename(tmp_path / "elsewhere")
+    for side in (inputs.reference, inputs.outputs):
+        with pytest.raises(UserError, match=r"data: is a dataset without its shards .* copy it again"):
+            side(root, rules)
