@@ -4,10 +4,11 @@
     python -m benchmarks.faults --out FOLDER --only 'train/kill -9, all' --only 'score/*' --rounds 3
 
 Each command is run once undisturbed. Then, for each fault, in a fresh copy of the same world: the fault at a moment
-drawn within the time the command took (kill -9, SIGTERM and vanishing input at three, one in each third of it); after it
-the same command again. What is wrong is: an end that tells a user nothing (a traceback, another code than 2, 130 or 143), other
-bytes than undisturbed (times aside), half-written files or processes that are left. ``FOLDER/faults.json`` and
-``faults.md`` grow with each cell; the same command goes on with those that are not there yet.
+drawn within the time the command took (kill -9, SIGTERM and vanishing input at three, one in each third of it);
+after it the same command again. What is wrong is: an end that tells a user nothing (a traceback, another code than 2,
+130 or 143), other bytes than undisturbed (times aside), half-written files or processes that are left.
+``FOLDER/faults.json`` and ``faults.md`` grow with each cell; the same command goes on with those that are not there
+yet.
 
 Commands are forked from this process, which has imported everything: a cell costs two commands, not two starts of
 Python. Full and read-only disks are disks of memory and need root; cells that cannot be made say so.
@@ -74,7 +75,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder for the world and the results; a temporary one when not given")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rounds", type=int, help="times that each cell is tried; 3 for kills, SIGTERM and vanishing input, else 1")
+    parser.add_argument(
+        "--rounds", type=int, help="times that each cell is tried; 3 for kills, SIGTERM and vanishing input, else 1"
+    )
     parser.add_argument("--only", action="append", metavar="COMMAND/FAULT", help="cells to try, * allowed; repeat it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="avbench-faults-") as scratch:
