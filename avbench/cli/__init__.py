@@ -53,14 +53,21 @@ def main() -> None:
         app()
     except UserError as error:
         _complain(error)
+    except KeyboardInterrupt:  # before typer has read the command line, which answers it from then on
+        _stop(INTERRUPTED)
     except SystemExit as end:
         if end.code in (INTERRUPTED, TERMINATED):
-            typer.echo("stopped; run the same command again to go on where it stopped", err=True)
+            _stop(end.code)
         raise
     except Exception as error:
         if (fault := environment_fault(error)) is None:
             raise
         _complain(fault)
+
+
+def _stop(code: int) -> NoReturn:
+    typer.echo("stopped; run the same command again to go on where it stopped", err=True)
+    sys.exit(code)
 
 
 def _complain(error: Exception) -> NoReturn:

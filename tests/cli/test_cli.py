@@ -117,6 +117,16 @@ def test_the_program_that_starts_from_nothing_does_what_these_tests_see(tmp_path
 @pytest.mark.parametrize(
     "kind", ["filters", "features", "metrics", "baselines", "codecs", "datasets", "protocols", "weights"]
 )
+def test_ctrl_c_before_the_command_line_is_read_is_a_sentence_too() -> None:
+    script = (
+        "import signal, typer\nfrom avbench import cli\n"
+        "typer.main.get_command = lambda _app: signal.raise_signal(signal.SIGINT)\ncli.main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    said = "stopped; run the same command again to go on where it stopped\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", said)
+
+
 def test_list_shows_one_line_each(kind: str) -> None:
     result = RUNNER.invoke(cli.app, ["list", kind])
     assert result.exit_code == 0, result.output
