@@ -113,10 +113,6 @@ def test_the_program_that_starts_from_nothing_does_what_these_tests_see(tmp_path
     assert (warm.returncode, warm.stdout, warm.stderr) == (cold.returncode, cold.stdout, cold.stderr) != (0, "", "")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind", ["filters", "features", "metrics", "baselines", "codecs", "datasets", "protocols", "weights"]
-)
 def test_ctrl_c_before_the_command_line_is_read_is_a_sentence_too() -> None:
     script = (
         "import signal, typer\nfrom avbench import cli\n"
@@ -127,6 +123,10 @@ def test_ctrl_c_before_the_command_line_is_read_is_a_sentence_too() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", said)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind", ["filters", "features", "metrics", "baselines", "codecs", "datasets", "protocols", "weights"]
+)
 def test_list_shows_one_line_each(kind: str) -> None:
     result = RUNNER.invoke(cli.app, ["list", kind])
     assert result.exit_code == 0, result.output
