@@ -30,7 +30,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
         heads: Number of heads.
 
     Returns:
-        (N, T, C). The exponentials are summed in float32 whatever the input type.
+        (N, T, C). The exponentials are summed in float32 whatever the input type; written out, the sum is then rounded to
+        that type.
     """
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     if _is_written_out(q):

@@ -124,7 +124,8 @@ class AVDiT(nn.Module):
         scale, shift = to_tokens(self.last_modulation(levels), self.counts).chunk(2, dim=-1)
         tokens = modulated(tokens, scale, shift)
         slices, _, height, width = self.config.video_size
-        picture, sound = tokens.split([self.config.video_tokens, self.config.audio_size[0]], dim=1)
+        parts = tokens.split([self.config.video_tokens, self.config.audio_size[0]], dim=1)
+        picture, sound = (part.contiguous() for part in parts)  # `linear` rounds otherwise where they are not
         video_noise = self.video_out(picture).unflatten(1, (slices, height, width)).permute(0, 1, 4, 2, 3)
         return video_noise.to(video.dtype).contiguous(), self.audio_out(sound).to(audio.dtype)
 
