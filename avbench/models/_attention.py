@@ -30,8 +30,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
         heads: Number of heads.
 
     Returns:
-        (N, T, C). The exponentials are summed in float32 whatever the input type; written out, the sum is then rounded to
-        that type.
+        (N, T, C). The exponentials are summed in float32 whatever the input type; written out, the sum is then rounded
+        to that type.
     """
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     if _is_written_out(q):
@@ -87,20 +87,23 @@ class _WrittenOut(torch.autograd.Function):
             torch.bmm(slopes, key, out=grad_query)
             torch.bmm(slopes.transpose(1, 2), query, out=grad_key)
         grad_q, grad_k, grad_v = (x.view(held.shape) for x, held in zip(found, ctx.saved_tensors, strict=True))
-        scale = grad_q.shape[-1] ** -0.5
-        return grad_q * scale, grad_k * scale, grad_v
+        return grad_q * grad_q.shape[-1] ** -0.5, grad_k * math.log(2), grad_v
 
 
-def _score_blocks(*tensors: Tensor) -> tuple[int, list[Tensor]]:
-    """Rows to work on at a time, then each of (N, h, T, d) as rows (N h, T, d); the first two are queries and keys."""
-    blocks = [x.reshape(-1, *x.shape[2:]) for x in tensors]
+def _score_blocks(q: Tensor, *others: Tensor) -> tuple[int, list[Tensor]]:
+    """Rows to work on at a time, then q log2(e) / sqrt(d) and the others, each as rows (N h, T, d); k is the second.
+
+    Powers of two are the fastest exponentials.
+    """
+    scaled = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+    torch.mul(q, math.log2(math.e) * q.shape[-1] ** -0.5, out=scaled)
+    blocks = [x.reshape(-1, *x.shape[2:]) for x in (scaled, *others)]
     return max(1, _SCORES // (blocks[0].shape[1] * blocks[1].shape[1])), blocks
 
 
 def _largest_scores(queries: Tensor, keys: Tensor) -> Tensor:
-    """What no score of a row exceeds, by Cauchy and Schwarz, in the units of `_unnormalised`: (N, T, d) -> (N,)."""
-    longest = (x.norm(dim=-1).amax(-1) for x in (queries, keys))
-    return math.prod(longest) * _scale(queries)
+    """What no score of a row exceeds, by Cauchy and Schwarz: (N, T, d) -> (N,)."""
+    return queries.norm(dim=-1).amax(-1) * keys.norm(dim=-1).amax(-1)
 
 
 def _unnormalised(query: Tensor, key: Tensor, largest: Tensor) -> Tensor:
@@ -109,12 +112,7 @@ def _unnormalised(query: Tensor, key: Tensor, largest: Tensor) -> Tensor:
     The largest score is subtracted only where an exponential could leave the range of the type otherwise: finding it
     takes as long as all exponentials.
     """
-    scores = torch.bmm(query * _scale(query), key.transpose(1, 2))
+    scores = torch.bmm(query, key.transpose(1, 2))
     if not (largest <= _MAX_EXPONENT).all():
         scores -= scores.amax(-1, keepdim=True)
     return scores.exp2_()
-
-
-def _scale(query: Tensor) -> float:
-    """log2(e) / sqrt(d): powers of two are the fastest exponentials."""
-    return math.log2(math.e) * query.shape[-1] ** -0.5
