@@ -262,8 +262,6 @@ FAULTS: dict[str, Fault] = {
     "twice at once": twice,
     "clock jumps": clock_jumps,
 }
-TRIES = {"kill -9, all": 3, "kill -9, alone": 3, "SIGTERM": 3, "input vanishes": 3}
-"""Times that a fault is tried on a command, where it is not once: each finds a command at another of its tasks."""
 AS_ROOT = {"disk full", "read-only", "no permission"}
 """Those that need mounts, or another user."""
 

@@ -1,14 +1,13 @@
 """Every long command, and everything that can happen to it: killed, stopped, no disk, no input, twice, a mad clock.
 
     python -m benchmarks.faults --out FOLDER --seed 0
-    python -m benchmarks.faults --out FOLDER --only 'train/kill -9, all' --only 'score/*' --rounds 3
+    python -m benchmarks.faults --out FOLDER --only 'train/kill -9, all' --only 'score/*' --rounds 1
 
 Each command is run once undisturbed. Then, for each fault, in a fresh copy of the same world: the fault at a moment
-drawn within the time the command took (kill -9, SIGTERM and vanishing input at three, one in each third of it);
-after it the same command again. What is wrong is: an end that tells a user nothing (a traceback, another code than 2,
-130 or 143), other bytes than undisturbed (times aside), half-written files or processes that are left.
-``FOLDER/faults.json`` and ``faults.md`` grow with each cell; the same command goes on with those that are not there
-yet.
+drawn within each third of the time the command took; after it the same command again. What is wrong is: an end that
+tells a user nothing (a traceback, another code than 2, 130 or 143), other bytes than undisturbed (times aside),
+half-written files or processes that are left. ``FOLDER/faults.json`` and ``faults.md`` grow with each cell; the same
+command goes on with those that are not there yet. All of it takes about an hour of one core.
 
 Commands are forked from this process, which has imported everything: a cell costs two commands, not two starts of
 Python. Full and read-only disks are disks of memory and need root; cells that cannot be made say so.
@@ -75,9 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="folder for the world and the results; a temporary one when not given")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--rounds", type=int, help="times that each cell is tried; 3 for kills, SIGTERM and vanishing input, else 1"
-    )
+    parser.add_argument("--rounds", type=int, default=3, help="times that each cell is tried; 3 when not given")
     parser.add_argument("--only", action="append", metavar="COMMAND/FAULT", help="cells to try, * allowed; repeat it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="avbench-faults-") as scratch:
@@ -88,7 +85,7 @@ def main() -> None:
     sys.exit(any(cell.wrong for cell in cells))
 
 
-def matrix(out: Path, only: Sequence[str], rounds: int | None, seed: int) -> list[Cell]:
+def matrix(out: Path, only: Sequence[str], rounds: int, seed: int) -> list[Cell]:
     """All cells that are asked for."""
     wanted: dict[str, list[str]] = {}
     for name, fault in product((command.name for command in COMMANDS), runs.FAULTS):
@@ -101,7 +98,7 @@ def matrix(out: Path, only: Sequence[str], rounds: int | None, seed: int) -> lis
         world.prepare(lambda words: _must(words, out), set(wanted))
         for command in COMMANDS:
             left = {fault: _tries(cells, command.name, fault, rounds) for fault in wanted.get(command.name, [])}
-            for cell in column(world, command, left, seed, can_mount):
+            for cell in column(world, command, left, rounds, seed, can_mount):
                 cells.append(cell)
                 write_json(out / "faults.json", [asdict(each) for each in cells])
                 (out / "faults.md").write_text(markdown(cells) + "\n")
@@ -117,29 +114,29 @@ def _tried(out: Path) -> list[Cell]:
     return [Cell(**{**cell, "codes": tuple(cell["codes"])}) for cell in found]
 
 
-def _tries(cells: Sequence[Cell], command: str, fault: str, rounds: int | None) -> tuple[range, int]:
-    """Numbers of the tries that are left, and how many there are in all."""
+def _tries(cells: Sequence[Cell], command: str, fault: str, rounds: int) -> range:
+    """Numbers of the tries that are left."""
     here = [cell for cell in cells if (cell.command, cell.fault) == (command, fault)]
-    tries = rounds or runs.TRIES.get(fault, 1)
-    return range(tries if any(cell.skipped for cell in here) else len(here), tries), tries
+    return range(rounds if any(cell.skipped for cell in here) else len(here), rounds)
 
 
 def column(
-    world: World, command: Command, left: Mapping[str, tuple[range, int]], seed: int, can_mount: bool
+    world: World, command: Command, left: Mapping[str, range], rounds: int, seed: int, can_mount: bool
 ) -> Iterator[Cell]:
     """The cells of one command.
 
     Args:
         world: Where.
         command: Which.
-        left: Fault to the numbers of its tries that are left, and how many there are in all.
+        left: Fault to the numbers of its tries that are left.
+        rounds: Tries in all.
         seed: Of the moments.
         can_mount: Disks can be made.
     """
-    if not any(numbers for numbers, _ in left.values()):
+    if not any(left.values()):
         return
     whole = undisturbed(world, command)
-    for fault, (numbers, tries) in left.items():
+    for fault, numbers in left.items():
         for number in numbers:
             rng = random.Random(f"{seed}/{command.name}/{fault}/{number}")
             if fault in runs.AS_ROOT and not can_mount:
@@ -149,7 +146,7 @@ def column(
                 yield Cell(command.name, fault, skipped="reads nothing while it works")
                 break
             world.fresh(command)
-            moment_s = (number + rng.uniform(0.02, 1.0)) / tries * whole.seconds
+            moment_s = (number + rng.uniform(0.02, 1.0)) / rounds * whole.seconds
             yield one(runs.Scene(world, command, moment_s, whole.grown_bytes, rng), fault, whole.results)
 
 
