@@ -236,10 +236,13 @@ def _write(
         card["seconds"] = round(before + time.monotonic() - begun, 2)
         write_json(folder / "samples.json", card)
 
+    numbers = _whole_batches(missing, recipe.sample) if hasattr(baseline, "clip_window") else missing  # our networks
+    wanted = {clip_name(i) for i in missing}
     with reporter.bar("sample", total=recipe.sample.n, unit="clip") as bar:
-        bar.advance(recipe.sample.n - len(missing))
+        bar.advance(recipe.sample.n - len(numbers))
         try:
-            for made, clip in enumerate(baseline.sample(run, recipe, missing, device=device, bar=bar, **given), 1):
+            clips = baseline.sample(run, recipe, numbers, device=device, bar=bar, **given)
+            for made, clip in enumerate((clip for clip in clips if clip.clip_id in wanted), 1):
                 if made == 1:  # the weights are loaded by now, and were loaded after the card was made
                     _require_newest(run, card)
                 write_clip(clip, folder)
@@ -250,6 +253,16 @@ def _write(
         finally:
             write_card()
     return len(missing), recipe.sample.n - len(missing)
+
+
+def _whole_batches(missing: list[int], sample: SampleRecipe) -> list[int]:
+    """Clips that are missing, and those that were made in one batch with them.
+
+    The last digits of a network's sums depend on what else is in its batch, and the same command is to leave the same
+    bytes, wherever it was stopped.
+    """
+    begun = {number // sample.batch_size for number in missing}
+    return [number for number in range(sample.n) if number // sample.batch_size in begun]
 
 
 def sampling_alone(run: Path) -> AbstractContextManager[None]:

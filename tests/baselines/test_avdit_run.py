@@ -130,18 +130,16 @@ def test_what_is_not_given_does_not_change_the_clip(toy: Path, tmp_path: Path, t
 
 
 @pytest.mark.parametrize("task", ["joint", *TASKS])
-def test_a_sample_is_the_same_in_any_batch_and_after_an_interruption(toy: Path, task: str) -> None:
+def test_a_sample_is_the_same_to_the_bit_after_an_interruption(toy: Path, task: str) -> None:
     chosen = recipe() if task == "joint" else given(toy / "data", task=task, **TASKS[task])
     folder, card, conditions = sampled(toy, chosen)
-    before = dict(np.load(folder / "sample-00001.npz"))
+    before = (folder / "sample-00001.npz").read_bytes()
     (folder / "sample-00001.mp4").unlink()
     if "sources" in card:
         del card["sources"]["sample-00001"]
         (folder / "samples.json").write_text(json.dumps(card))
     assert _base.write_samples(toy / "run", chosen, device=CPU, conditions=conditions) == (1, 2)
-    again = np.load(folder / "sample-00001.npz")
-    assert np.abs(again["video"].astype(int) - before["video"]).max() <= 1
-    assert np.allclose(again["audio"], before["audio"], atol=1e-4)
+    assert (folder / "sample-00001.npz").read_bytes() == before
 
 
 def test_guidance_changes_what_is_made_and_is_noted(toy: Path) -> None:

@@ -82,6 +82,19 @@ def test_more_samples_leave_the_first_ones_and_another_seed_replaces_them(run: P
 
 
 @pytest.mark.slow
+def test_what_is_missing_is_made_in_the_batch_it_was_in(run: Path) -> None:
+    """The last digits of a network's sums depend on the batch: the same command is to leave the same bytes."""
+    asked = recipe(n=5, batch_size=4)
+    assert _base.write_samples(run, asked, device=CPU)[0] > 0
+    before = {path.name: path.read_bytes() for path in (run / "samples").glob("*.npz")}
+    for number in (3, 4):
+        (run / "samples" / f"sample-{number:05d}.mp4").unlink()
+        (run / "samples" / f"sample-{number:05d}.npz").unlink()
+    assert _base.write_samples(run, asked, device=CPU) == (2, 3)
+    assert {path.name: path.read_bytes() for path in (run / "samples").glob("*.npz")} == before
+
+
+@pytest.mark.slow
 def test_samples_do_not_depend_on_the_batch_size(run: Path) -> None:
     _base.write_samples(run, recipe(), device=CPU)
     whole = read(run / "samples")
