@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_SCORES = 2**20
-"""Attention scores computed at a time where they are written out, so that they stay in the cache."""
+_SCORES = 2**21
+"""Attention scores that a thread computes at a time where they are written out, so that they stay in the cache."""
 
 _MAX_EXPONENT = 64.0
 """Powers of two up to which exponentials, and sums of 2**60 of them, stay far inside bfloat16 in both directions."""
@@ -98,7 +98,7 @@ def _score_blocks(q: Tensor, *others: Tensor) -> tuple[int, list[Tensor]]:
     scaled = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     torch.mul(q, math.log2(math.e) * q.shape[-1] ** -0.5, out=scaled)
     blocks = [x.reshape(-1, *x.shape[2:]) for x in (scaled, *others)]
-    return max(1, _SCORES // (blocks[0].shape[1] * blocks[1].shape[1])), blocks
+    return max(1, torch.get_num_threads() * _SCORES // (blocks[0].shape[1] * blocks[1].shape[1])), blocks
 
 
 def _largest_scores(queries: Tensor, keys: Tensor) -> Tensor:

@@ -122,10 +122,7 @@ def _half_group_norm(
         done.append(F.silu(y, inplace=True) if silu else y)
         means.append(mean)
         rstds.append(rstd)
-    mean, rstd = (
-        torch.cat(each).to(weight.dtype).repeat_interleave(channels // groups, 1).unsqueeze(1)
-        for each in (means, rstds)
-    )
+    mean, rstd = (torch.cat(each).to(weight.dtype).unsqueeze(1) for each in (means, rstds))
     return done[0] if len(done) == 1 else torch.cat(done), mean, rstd
 
 
@@ -147,7 +144,10 @@ def _few_tokens_norm(
 
 def _group_norm_backward(parts: Sequence[Tensor], groups: int, silu: bool, run: int) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x, weight and bias, from dy, x, weight, bias, mean and rstd, ``run`` tokens at a time."""
-    grad, x, weight, bias, mean, rstd = parts
+    grad, x, weight, bias, *moments = parts
+    mean, rstd = (
+        each.repeat_interleave(x.shape[-1] // each.shape[-1], -1) for each in moments
+    )  # of groups or channels
     tokens, inner, sums, products = x.shape[1], [], [], []
     slope = rstd * weight.unsqueeze(1)
     for tile, grad_tile in zip(x.split(run, 1), grad.split(run, 1), strict=True):
