@@ -145,9 +145,8 @@ def _few_tokens_norm(
 def _group_norm_backward(parts: Sequence[Tensor], groups: int, silu: bool, run: int) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x, weight and bias, from dy, x, weight, bias, mean and rstd, ``run`` tokens at a time."""
     grad, x, weight, bias, *moments = parts
-    mean, rstd = (
-        each.repeat_interleave(x.shape[-1] // each.shape[-1], -1) for each in moments
-    )  # of groups or channels
+    # statistics are kept by group or by channel
+    mean, rstd = (each.repeat_interleave(x.shape[-1] // each.shape[-1], -1) for each in moments)
     tokens, inner, sums, products = x.shape[1], [], [], []
     slope = rstd * weight.unsqueeze(1)
     for tile, grad_tile in zip(x.split(run, 1), grad.split(run, 1), strict=True):
