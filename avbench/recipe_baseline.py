@@ -163,6 +163,8 @@ class SampleRecipe(Strict):
         ddpm_variance: Variance of the noise that ``ddpm`` adds: ``large`` is beta_t, ``small`` the posterior's.
         start_noise: ``drawn``, or ``unit``: scaled to a root mean square of exactly 1 per clip and modality, see
             `avbench.diffusion.sampling.start_noise`.
+        bf16: The network in bfloat16, weights and activations: half the memory, and the fastest way; the solver stays
+            float32. It is another rounding, so the clips are not those of float32.
         batch_size: Clips per forward pass; does not change the clips.
         seed: Clip ``i`` depends on ``(seed, i)`` alone.
         condition: What each clip is given; None samples picture and sound together.
@@ -179,6 +181,7 @@ class SampleRecipe(Strict):
     audio_threshold: Literal["none", "clip", "dynamic"] | None = None
     ddpm_variance: Literal["large", "small"] = "large"
     start_noise: Literal["drawn", "unit"] = "drawn"
+    bf16: bool = False
     batch_size: PositiveInt = 8
     seed: int = 0
     condition: ConditionRecipe | None = None

@@ -34,6 +34,7 @@ from avbench.errors import EnvironmentFault, UserError
 from avbench.inputs.conditions import Conditions
 from avbench.inputs.prompt_lists import read_prompts
 from avbench.leaderboard.records import ResultRecord
+from avbench.precision import warn_of_imitation
 from avbench.progress import SILENT, Reporter
 from avbench.recipe_baseline import BaselineRecipe, SampleRecipe, TrainRecipe
 from avbench.scored import (
@@ -89,6 +90,7 @@ class Run:
         out: Path | None,
         steps: int | None = None,
         n: int | None = None,
+        bf16: bool | None = None,
         sampling: Mapping[str, Any] | None = None,
         prompts: str | None = None,
         accept_licence: bool = False,
@@ -115,7 +117,7 @@ class Run:
             recipe = load_recipe(baseline, preset or "tiny")
         if dataset is not None:
             recipe = recipe.model_copy(update={"dataset": dataset})
-        options = {"steps": steps, "track": track or None, **(sampling or {})}
+        options = {"steps": steps, "track": track or None, "bf16": bf16, **(sampling or {})}
         recipe = _with_prompts(recipe, prompts, options if is_untrained(module) else None)
         if steps is not None:
             recipe = recipe.model_copy(update={"train": recipe.training.model_copy(update={"steps": steps})})
@@ -124,6 +126,8 @@ class Run:
             recipe = recipe.model_copy(update={"train": named})
         if n is not None:
             recipe = recipe.model_copy(update={"sample": recipe.sample.model_copy(update={"n": n})})
+        if bf16 is not None:
+            recipe = _in_precision(recipe, bf16)
         if sampling:
             sample = recipes.parse({**recipe.sample.model_dump(), **sampling}, SampleRecipe, "sample")
             recipe = recipe.model_copy(update={"sample": sample})
@@ -155,6 +159,8 @@ class Run:
             self._dataset()  # what it is scored against: better missed now than after hours of sampling
             self.reporter.note(f"train      left out: the weights were imported from {imported['file']}")
             return
+        if self.recipe.training.bf16:
+            self._warn_of_imitation("train.bf16 = true")
         dataset, begun = self._dataset(), time.monotonic()
         baseline = registry.module("baseline", self.recipe.baseline)
         with self._training_alone() if rank() == 0 else nullcontext():
@@ -192,6 +198,8 @@ class Run:
         begun = time.monotonic()
         if self.device.type == "cpu":
             heap.keep_freed_memory()  # training does not: its peak would rise by a tenth
+        if self.recipe.sample.bf16:
+            self._warn_of_imitation("sample.bf16 = true")
         folder = _base.samples_folder(self.folder, self.recipe)
         if self._is_untrained:
             workspace.write_json(self.folder / "recipe.json", self.recipe.model_dump(mode="json"))
@@ -211,6 +219,9 @@ class Run:
         failed = f", {unmade} failed" if unmade else ""
         self.reporter.note(f"sample     {made} clips{before}{failed} ({time.monotonic() - begun:.1f} s), {folder}")
         return folder
+
+    def _warn_of_imitation(self, what: str) -> None:
+        warn_of_imitation(self.device, self.reporter, what, "give --no-bf16")
 
     def plan(self, dataset: str | None = None) -> list[str]:
         """What `sample` would run, download and ask, line by line; nothing of it is done.
@@ -339,6 +350,13 @@ class Run:
     def publish(self, record: ResultRecord, leaderboard: Path) -> None:
         """Add the record to a leaderboard folder with its evidence, and rebuild its pages."""
         submit.publish(record, self.folder, leaderboard, reporter=self.reporter)
+
+
+def _in_precision(recipe: BaselineRecipe, bf16: bool) -> BaselineRecipe:
+    """The recipe with training and sampling in bfloat16 or float32."""
+    train = recipe.train and recipe.train.model_copy(update={"bf16": bf16})
+    sample = recipe.sample.model_copy(update={"bf16": bf16})
+    return recipe.model_copy(update={"train": train, "sample": sample})
 
 
 def _with_prompts(recipe: BaselineRecipe, prompts: str | None, untrained: Mapping[str, Any] | None) -> BaselineRecipe:

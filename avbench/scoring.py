@@ -22,6 +22,7 @@ from avbench.errors import UserError, WeightsMissing
 from avbench.features._base import Feature
 from avbench.inputs import Item
 from avbench.metrics._frechet import rank_warning
+from avbench.precision import warn_of_imitation
 from avbench.progress import SILENT, Reporter
 from avbench.protocol import Protocol
 from avbench.schema import Score
@@ -98,6 +99,9 @@ class Scorer:
             try:
                 options: dict[str, Any] = dict(self.protocol.features.get(name, {}))
                 self.networks[name] = features.load(name, device=self.device, **options)
+                if options.get("precision") == "bfloat16":
+                    told = f"protocol {self.protocol.name}", "another protocol has the feature in float32"
+                    warn_of_imitation(self.device, self.reporter, *told)
             except WeightsMissing as error:
                 self.missing[name] = str(error)
 

@@ -37,6 +37,7 @@ LAYERS = (
         "worker_pool",
         "parallel",
         "heap",
+        "precision",
         "media",
         "weights",
         "hub_weights",

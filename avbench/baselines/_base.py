@@ -109,6 +109,11 @@ def newest(run: Path, recipe: BaselineRecipe) -> checkpoint.Checkpoint:
     return found
 
 
+def network_type(sample: SampleRecipe) -> torch.dtype:
+    """What the weights of a network are while it samples; it takes and gives float32 all the same."""
+    return torch.bfloat16 if sample.bf16 else torch.float32
+
+
 def grey_levels(pictures: torch.Tensor) -> NDArray[np.uint8]:
     """Pictures (..., 3, H, W) in [-1, 1] as the nearest grey levels, not the next below: uint8 (..., H, W, 3)."""
     levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(-3, -1)
@@ -335,7 +340,7 @@ def require_slices(recipe: BaselineRecipe) -> None:
 def _not_noted(sample: SampleRecipe) -> dict[str, Any]:
     """What of a recipe ``samples.json`` leaves out: what changes no clip, and later settings that are not in use."""
     unused: dict[str, Any] = {"n": True, "batch_size": True, "seconds": sample.seconds is None}
-    unused["start_noise"] = sample.start_noise == "drawn"
+    unused |= {"start_noise": sample.start_noise == "drawn", "bf16": not sample.bf16}
     if sample.condition is not None and not sample.condition.guidance:
         unused["condition"] = {"guidance", "drop"}
     return {name: what for name, what in unused.items() if what}

@@ -16,7 +16,7 @@ import torch
 from avbench.baselines._avdit_chain import Plan, plan
 from avbench.baselines._avdit_given import given_part
 from avbench.baselines._avdit_windows import Maker
-from avbench.baselines._base import GeneratedClip, batches, clip_name, newest, run_config, solver_options
+from avbench.baselines._base import GeneratedClip, batches, clip_name, network_type, newest, run_config, solver_options
 from avbench.baselines._latent_run import (
     codec_sizes,
     encoded,
@@ -186,7 +186,7 @@ def sample(
         _require_clean_tokens(condition)
     pair, statistics = from_checkpoint(found, recipe, device)
     limits = threshold_limits(statistics, recipe, found)
-    model = load(found).to(device)
+    model = load(found).to(device, network_type(recipe.sample))
     layout = _layout(recipe, model.config, pair)
     windows = layout.windows if layout else 1
     for chunk, clips in batches(numbers, recipe.sample.batch_size, given):

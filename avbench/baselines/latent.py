@@ -16,7 +16,7 @@ import torch
 
 from avbench.baselines._avdit_given import Given, given_part, hidden_audio, hidden_video
 from avbench.baselines._avdit_windows import put_in_place
-from avbench.baselines._base import GeneratedClip, batches, clip_name, newest, run_config, solver_options
+from avbench.baselines._base import GeneratedClip, batches, clip_name, network_type, newest, run_config, solver_options
 from avbench.baselines._latent_run import (
     codec_sizes,
     encoded,
@@ -135,7 +135,7 @@ def sample(
     """
     found = newest(run, recipe)
     pair, statistics = from_checkpoint(found, recipe, device)
-    model = load(found).to(device)
+    model = load(found).to(device, network_type(recipe.sample))
     condition, limits = recipe.sample.condition, threshold_limits(statistics, recipe, found)
     for chunk, clips in batches(numbers, recipe.sample.batch_size, given):
         part = _given_part(condition, pair) if condition and clips else None

@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from avbench.baselines._base import GeneratedClip, batches, clip_name, grey_levels, newest, run_config, solver_options
+from avbench.baselines._base import (
+    GeneratedClip,
+    batches,
+    clip_name,
+    grey_levels,
+    network_type,
+    newest,
+    run_config,
+    solver_options,
+)
 from avbench.diffusion.conditioning import Conditioning, GivenClip, Shape, known_part
 from avbench.diffusion.noise_schedule import TRAIN_TIMESTEPS, PairLoss, linear_schedule, noise_pair, pair_loss
 from avbench.diffusion.sampling import sample_pairs
@@ -151,7 +160,7 @@ def sample(
         UserError: The run has no checkpoint, or what is given does not suit the condition.
     """
     found = newest(run, recipe)
-    model = load(found).to(device)
+    model = load(found).to(device, network_type(recipe.sample))
     config = model.config
     for chunk, clips in batches(numbers, recipe.sample.batch_size, given):
         condition = recipe.sample.condition

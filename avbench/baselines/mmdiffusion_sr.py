@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from avbench.baselines._base import GeneratedClip, clip_name, grey_levels, newest, run_config
+from avbench.baselines._base import GeneratedClip, clip_name, grey_levels, network_type, newest, run_config
 from avbench.baselines._small_clips import SmallClips
 from avbench.diffusion.conditioning import GivenClip
 from avbench.diffusion.learned_variance import hybrid_loss
@@ -161,7 +161,7 @@ def sample(
         UserError: No checkpoint, nothing to enlarge, or a solver that is not for this.
     """
     found = newest(run, recipe)
-    model = load(found).to(device)
+    model = load(found).to(device, network_type(recipe.sample))
     clip_of = given or clips_to_enlarge(run, recipe).clip
     for number in numbers:
         yield enlarge(
@@ -184,7 +184,7 @@ def enlarge(
         model: The network, on ``device``.
         clip: What to enlarge, see `SmallClips.clip`.
         number: Of the clip; it decides the start noise.
-        recipe: How to sample; ``train.bf16`` computes in bfloat16 here too.
+        recipe: How to sample.
         timesteps: Steps of the noise schedule in training.
         device: Where to compute.
         bar: Advanced by one clip in all.
@@ -208,7 +208,7 @@ def enlarge(
     for first in range(0, len(low_res), options.batch_size):
         part = low_res[first : first + options.batch_size].to(device)
         steps = sample_pictures(
-            functools.partial(_denoise, model, part, recipe.training.bf16),
+            functools.partial(_denoise, model, part),
             start.expand(len(part), -1, -1, -1).to(device),
             schedule=linear_schedule(timesteps),
             scheduler=options.scheduler,
@@ -224,11 +224,8 @@ def enlarge(
     return GeneratedClip(clip_name(number), video, fps, clip.audio, rate, clip.source)
 
 
-def _denoise(
-    model: SuperRes, low_res: torch.Tensor, is_bf16: bool, noisy: torch.Tensor, timesteps: torch.Tensor
-) -> torch.Tensor:
-    with torch.autocast(noisy.device.type, torch.bfloat16, enabled=is_bf16):
-        output: torch.Tensor = model(noisy, timesteps, low_res)
+def _denoise(model: SuperRes, low_res: torch.Tensor, noisy: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+    output: torch.Tensor = model(noisy, timesteps, low_res)
     return output
 
 

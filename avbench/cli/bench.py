@@ -30,6 +30,12 @@ Preset = Annotated[
 ]
 RunOut = Annotated[Path | None, typer.Option("--out", help="Folder of the run. Default: runs/BASELINE-PRESET.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1. Default: cuda when there is one.")]
+BFloat16 = Annotated[
+    bool | None,
+    typer.Option(
+        "--bf16/--no-bf16", help="Compute in bfloat16, or in float32: training and sampling. Default: the recipe's."
+    ),
+]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps instead of the recipe's.")]
 Track = Annotated[
     list[str] | None, typer.Option(help="Show losses in tensorboard or wandb too; may be given twice. Extra: track.")
@@ -58,6 +64,7 @@ def run_baseline(
     steps: Steps = None,
     n: Samples = None,
     device: Device = None,
+    bf16: BFloat16 = None,
     workers: Workers = None,
     track: Track = None,
     prompts: PromptList = None,
@@ -98,6 +105,7 @@ def run_baseline(
         out=out,
         steps=steps,
         n=n,
+        bf16=bf16,
         prompts=prompts,
         accept_licence=accept_license,
         device=device,
@@ -127,6 +135,7 @@ def train(
     out: RunOut = None,
     steps: Steps = None,
     device: Device = None,
+    bf16: BFloat16 = None,
     track: Track = None,
     accept_license: Accept = False,
 ) -> None:
@@ -151,6 +160,7 @@ def train(
         dataset=dataset,
         out=out,
         steps=steps,
+        bf16=bf16,
         accept_licence=accept_license,
         device=device,
         track=track or (),
@@ -200,6 +210,7 @@ def sample(
     accept_license: Accept = False,
     dry_run: DryRun = False,
     device: Device = None,
+    bf16: BFloat16 = None,
 ) -> None:
     """Sample clips from a trained run: .mp4 with sound to watch, .npz without loss to score.
 
@@ -247,6 +258,7 @@ def sample(
         dataset=None,
         out=out,
         n=n,
+        bf16=bf16,
         sampling=sampling,
         prompts=prompts,
         accept_licence=accept_license,

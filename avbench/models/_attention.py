@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from avbench.precision import has_bfloat16
+
 _SCORES = 2**21
 """Attention scores that a thread computes at a time where they are written out, so that they stay in the cache."""
 
@@ -45,8 +47,13 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
 
 
 def _is_written_out(q: Tensor) -> bool:
-    """Whether plain matrix products beat the fused kernel: bfloat16 on a CPU."""
-    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.compiler.is_compiling()
+    """Whether plain matrix products beat the fused kernel: on a CPU that computes in bfloat16.
+
+    Where it is imitated, the fused kernel is ten times as fast: it multiplies in float32.
+    """
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or torch.compiler.is_compiling():
+        return False
+    return has_bfloat16(q.device)
 
 
 class _WrittenOut(torch.autograd.Function):

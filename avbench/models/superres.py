@@ -95,11 +95,12 @@ class SuperRes(nn.Module):
 
         Returns:
             (N, 6, H, W) in the type of ``noisy``: the noise, then the interpolation between the two variances in
-            [-1, 1] (nothing bounds it).
+            [-1, 1] (nothing bounds it). The computation has the type of the weights, or autocast's.
         """
+        dtype = next(self.time_embed.parameters()).dtype
         enlarged = F.interpolate(low_res.to(noisy.dtype), noisy.shape[2:], mode="bilinear", align_corners=False)
-        emb = self.time_embed(timestep_embedding(timesteps, self.config.model_channels).to(noisy.dtype))
-        h = torch.cat([noisy, enlarged], 1).permute(0, 2, 3, 1)
+        emb = self.time_embed(timestep_embedding(timesteps, self.config.model_channels).to(dtype))
+        h = torch.cat([noisy, enlarged], 1).to(dtype).permute(0, 2, 3, 1)
         kept = []
         for stage in self.input_blocks:
             h = self._run(stage, h, emb)

@@ -164,6 +164,14 @@ def test_what_cannot_be_done_is_said_in_a_sentence(toy: Path, options: dict[str,
         sampled(toy, given(toy / "data", **options))
 
 
+def test_bfloat16_makes_nearly_the_same_clips(toy: Path) -> None:
+    half = recipe().model_copy(update={"sample": recipe().sample.model_copy(update={"bf16": True})})
+    exact, rough = (
+        next(iter(avdit.sample(toy / "run", chosen, [0], device=CPU, bar=Bar()))).audio for chosen in (recipe(), half)
+    )
+    assert 0 < np.abs(exact - rough).mean() < 0.05 * np.abs(exact).mean()
+
+
 def test_long_clips_lie_in_a_folder_of_their_own_with_the_length_asked_for(toy: Path) -> None:
     folder, _, _ = sampled(toy, recipe(seconds=2.5))
     assert folder.name == "samples-2.5s"

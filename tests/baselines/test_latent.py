@@ -142,6 +142,14 @@ def test_a_sample_does_not_depend_on_the_batch_it_is_made_in(place: Path) -> Non
     assert not np.array_equal(whole[0].video, whole[1].video)
 
 
+def test_bfloat16_makes_nearly_the_same_clips(place: Path) -> None:
+    exact, rough = (
+        next(iter(latent.sample(place / "run", recipe(bf16=is_half), [0], device=CPU, bar=Bar())))
+        for is_half in (False, True)
+    )
+    assert 0 < np.abs(exact.audio - rough.audio).mean() < 0.05 * np.abs(exact.audio).mean()
+
+
 def test_a_run_is_sampled_without_its_dataset(place: Path, tmp_path: Path) -> None:
     shutil.copytree(place / "run", tmp_path / "run")
     found = checkpoint.latest(tmp_path / "run" / "checkpoints")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from avbench.baselines import _base, mmdiffusion
+from avbench.inputs.conditions import Conditions
 from avbench.models.mmdiffusion import PRESETS, MMDiffusionConfig
 from avbench.recipe_baseline import BaselineRecipe
 from tests.training.rendered_sets import write_dataset
@@ -104,3 +106,22 @@ def test_samples_do_not_depend_on_the_batch_size(run: Path) -> None:
     for name, video in read(run / "samples").items():
         # float32 kernels of another batch size may move a grey level
         assert np.abs(video.astype(int) - whole[name].astype(int)).max() <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["joint", "v2a"])
+def test_bfloat16_makes_nearly_the_same_clips_and_says_so(run: Path, task: str) -> None:
+    """A guided sound needs a gradient through the network, too."""
+    given: dict[str, object] = {"task": task, "source": str(run.parent / "data"), "split": "train", "method": "both"}
+    sounds, cards = [], []
+    for options in ({}, {"bf16": True}):
+        asked = recipe(**({} if task == "joint" else {"condition": given}), **options)
+        condition = asked.sample.condition
+        conditions = condition and Conditions(run.parent / "data", condition, _base.given_window(run, asked))
+        _base.write_samples(run, asked, device=CPU, conditions=conditions)
+        folder = _base.samples_folder(run, asked)
+        sounds.append(np.load(folder / "sample-00000.npz")["audio"])
+        cards.append(json.loads((folder / "samples.json").read_text()))
+    assert 0 < np.abs(sounds[0] - sounds[1]).mean() < 0.02 * np.abs(sounds[0]).mean()
+    assert "bf16" not in cards[0]["sample"]
+    assert cards[1]["sample"]["bf16"] is True

@@ -315,6 +315,7 @@ def test_the_paper_s_recipe_has_the_paper_s_settings() -> None:
         ({"sampling": {"steps": 5}}, "--steps: two-step trains nothing and samples as its recipe says; leave it out"),
         ({"steps": 5}, "--steps: two-step trains nothing"),
         ({"track": ["wandb"]}, "--track: two-step trains nothing"),
+        ({"bf16": True}, "--bf16: two-step trains nothing"),
         ({"prompts": "consert"}, "there is no list of prompts called 'consert'; did you mean concerts?"),
         ({"prompts": "none.txt"}, "none.txt: there is no such file of prompts"),
     ],

@@ -43,6 +43,7 @@ def test_attention_in_half_precision_and_its_gradient_are_close_to_float32(
     The exponentials of loud queries and keys, whole numbers that bfloat16 multiplies exactly, would be infinite.
     """
     monkeypatch.setattr(layers, "_SCORES", scores)
+    monkeypatch.setattr(layers, "has_bfloat16", lambda device: True)
     inputs = [torch.randn(2, tokens, 32).bfloat16() for tokens in (5, 9, 9)]
     if loud > 1:
         inputs[:2] = [(loud * x).round() for x in inputs[:2]]
