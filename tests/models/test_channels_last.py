@@ -47,7 +47,7 @@ def test_dilated_audio_convolution_takes_any_dilation(dilation: int, training: b
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_frames_are_convolved_with_those_before_and_after(bias: bool) -> None:
-    conv, video = nn.Conv3d(6, 3, 3, padding=1, bias=bias), _video().requires_grad_()
+    conv, video = nn.Conv3d(6, 3, 3, padding=1, bias=bias).double(), _video().double().requires_grad_()
     out, expected = layers.conv_frames(conv, video), conv(video.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
     torch.testing.assert_close(out, expected)
     grad, tensors = torch.randn_like(out), [video, *conv.parameters()]
