@@ -34,7 +34,7 @@ from avbench.errors import EnvironmentFault, UserError
 from avbench.inputs.conditions import Conditions
 from avbench.inputs.prompt_lists import read_prompts
 from avbench.leaderboard.records import ResultRecord
-from avbench.precision import warn_of_imitation
+from avbench.processor import warn_of_imitation
 from avbench.progress import SILENT, Reporter
 from avbench.recipe_baseline import BaselineRecipe, SampleRecipe, TrainRecipe
 from avbench.scored import (

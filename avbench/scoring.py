@@ -22,7 +22,7 @@ from avbench.errors import UserError, WeightsMissing
 from avbench.features._base import Feature
 from avbench.inputs import Item
 from avbench.metrics._frechet import rank_warning
-from avbench.precision import warn_of_imitation
+from avbench.processor import warn_of_imitation
 from avbench.progress import SILENT, Reporter
 from avbench.protocol import Protocol
 from avbench.schema import Score

@@ -37,7 +37,7 @@ LAYERS = (
         "worker_pool",
         "parallel",
         "heap",
-        "precision",
+        "processor",
         "media",
         "weights",
         "hub_weights",

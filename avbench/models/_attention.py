@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from avbench.precision import has_bfloat16
+from avbench.processor import has_bfloat16
 
 _SCORES = 2**21
 """Attention scores that a thread computes at a time where they are written out, so that they stay in the cache."""

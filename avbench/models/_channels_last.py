@@ -2,8 +2,8 @@
 
 One memory layout serves every layer of a video network without a single copy: the frames are an image batch
 (B·F, C, H, W) in PyTorch's channels-last format, the time axis is the image (B, C, F, H·W) of the same bytes, and
-attention tokens and 1x1 convolutions are matrix products over the last axis. `linear` in float32, whose library reaches
-half of what the convolutions reach on processors of another maker, is done otherwise here.
+attention tokens and 1x1 convolutions are matrix products over the last axis. `linear`, whose library leaves AVX-512 of
+another maker's processors unused in float32, is done otherwise there.
 """
 
 from __future__ import annotations
@@ -12,8 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avbench.processor import has_avx512
+
 _IMAGES = range(16, 65)
 """Images that the tokens of a matrix product may be split into: with one thread, fewer go down a slower path."""
+
+_MANY_CHANNELS = 1024
+"""Channels beyond which a convolution takes up to three times as long as `linear` on a processor without AVX-512."""
 
 
 def pointwise(layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -> Tensor:
@@ -29,15 +34,18 @@ def pointwise(layer: nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d, x: Tensor) -
 def _images(x: Tensor) -> int | None:
     """Images to split the tokens of ``x`` into for a convolution; None where `linear` is faster, or no number fits.
 
-    It is faster in the backward pass in half precision where tokens are few and channels many.
+    With AVX-512 it is faster in the backward pass in half precision where tokens are few and channels many. Without, in
+    every backward pass, and in the forward pass where channels are many.
     """
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return None
     tokens, channels = x.numel() // x.shape[-1], x.shape[-1]
-    half = x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
-    if half and torch.is_grad_enabled() and tokens < 4 * channels:
-        return None
-    return next((count for count in _IMAGES if tokens % count == 0), None)
+    if has_avx512():
+        half = x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+        is_slower = half and torch.is_grad_enabled() and tokens < 4 * channels
+    else:
+        is_slower = torch.is_grad_enabled() or channels > _MANY_CHANNELS
+    return None if is_slower else next((count for count in _IMAGES if tokens % count == 0), None)
 
 
 def conv_spatial(conv: nn.Conv2d, video: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_TILE = 2**18
+_TILE = 2**19
 """Elements that `group_norm` works on at a time on a CPU: intermediate values then stay in the cache, and no allocation
 is so large that the system has to hand out fresh pages for it."""
 
@@ -54,31 +54,15 @@ class _GroupNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool) -> Tensor:
         """Normalise ``x`` (B, N, C) with per-sample ``weight`` and ``bias`` (B, C), both at least float32."""
         ctx.groups, ctx.silu = groups, silu
-        if x.dtype != weight.dtype and x.device.type == "cpu" and not torch.compiler.is_compiling():
-            half = _half_group_norm if _has_fast_kernel(x, groups) else _few_tokens_norm
-            out, mean, rstd = half(x, weight, bias, groups, eps, silu)
-            ctx.save_for_backward(x, weight, bias, mean, rstd)
-            return out
-        wide, tokens = weight.dtype, x.shape[1]
-        rows, run = _tile(x)
-        blocks, means, rstds = [], [], []
-        for part, w, b in zip(x.split(rows), weight.split(rows), bias.split(rows), strict=True):
-            tiles = part.split(run, 1)
-            fused = rows == 1 and x.device.type == "cpu" and not torch.compiler.is_compiling()
-            mean, variance = (_fused_moments if fused else _moments)(tiles, tokens, wide)
-            # of a group from those of its channels
-            apart = mean - _group_mean(mean, groups)
-            mean = (mean - apart).unsqueeze(1)
-            rstd = (_group_mean(variance + apart.square(), groups) + eps).rsqrt().unsqueeze(1)
-            slope, offset = rstd * w.unsqueeze(1), b.unsqueeze(1)
-            # a subtraction of two types takes a pass of its own; what it would save of digits, half precision has not
-            centre, offset = (mean, offset) if x.dtype == wide else (None, offset - mean * slope)
-            done = (_affine(tile, centre, slope, offset, silu) for tile in tiles)
-            blocks.append(_joined(done, like=part, run=run))
-            means.append(mean)
-            rstds.append(rstd)
-        ctx.save_for_backward(x, weight, bias, torch.cat(means), torch.cat(rstds))
-        return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            norm = _whole_norm
+        elif x.dtype == weight.dtype:
+            norm = _tiled_norm
+        else:
+            norm = _half_group_norm if _has_fast_kernel(x, groups) else _few_tokens_norm
+        out, mean, rstd = norm(x, weight, bias, groups, eps, silu)
+        ctx.save_for_backward(x, weight, bias, mean, rstd)
+        return out
 
     @staticmethod
     @once_differentiable
@@ -92,6 +76,38 @@ class _GroupNorm(torch.autograd.Function):
             column[0] if len(done) == 1 else torch.cat(column) for column in zip(*done, strict=True)
         )
         return grad_x, grad_weight, grad_bias, None, None, None
+
+
+def _whole_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `_GroupNorm` gives and keeps, by plain operations over all of ``x``, which a compiler puts together."""
+    mean, rstd = _group_moments(*_moments(x, weight.dtype), groups, eps)
+    slope, offset = rstd * weight.unsqueeze(1), bias.unsqueeze(1)
+    if x.dtype == weight.dtype:
+        y = torch.addcmul(offset, x - mean, slope)
+    else:  # a subtraction of two types takes a pass of its own; what it would save of digits, half precision has not
+        y = torch.addcmul(offset - mean * slope, x.to(weight.dtype), slope)
+    return (F.silu(y) if silu else y).to(x.dtype), mean, rstd
+
+
+def _tiled_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`_whole_norm` of the type of the statistics on a CPU: in place, while a tile is in the cache."""
+    out, (rows, run) = torch.empty_like(x, memory_format=torch.contiguous_format), _tile(x)
+    means, rstds = [], []
+    for place, part, w, b in zip(*(each.split(rows) for each in (out, x, weight, bias)), strict=True):
+        tiles = part.split(run, 1)
+        mean, rstd = _group_moments(*(_fused_moments(tiles) if rows == 1 else _moments(part)), groups, eps)
+        slope, offset = rstd * w.unsqueeze(1), b.unsqueeze(1)
+        for y, tile in zip(place.split(run, 1), tiles, strict=True):
+            torch.addcmul(offset, torch.sub(tile, mean, out=y), slope, out=y)
+            if silu:
+                F.silu(y, inplace=True)
+        means.append(mean)
+        rstds.append(rstd)
+    return out, torch.cat(means), torch.cat(rstds)
 
 
 def _has_fast_kernel(x: Tensor, groups: int) -> bool:
@@ -166,24 +182,29 @@ def _group_norm_backward(parts: Sequence[Tensor], groups: int, silu: bool, run: 
     return _joined(moved, like=x, run=run), grad_weight, grad_bias
 
 
-def _moments(tiles: Sequence[Tensor], tokens: int, wide: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Mean and variance (B, C) over ``tokens`` tokens, given in runs (B, N, C)."""
-    mean = _total(tile.to(wide).sum(1) for tile in tiles) / tokens
-    centre = mean.unsqueeze(1)
-    return mean, _total((tile - centre).square().sum(1) for tile in tiles) / tokens
+def _group_moments(mean: Tensor, variance: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor]:
+    """m and r of `_GroupNorm`, (B, 1, C), from the moments of each channel (B, C)."""
+    apart = mean - _group_mean(mean, groups)
+    rstd = (_group_mean(variance + apart.square(), groups) + eps).rsqrt()
+    return (mean - apart).unsqueeze(1), rstd.unsqueeze(1)
 
 
-def _fused_moments(tiles: Sequence[Tensor], tokens: int, wide: torch.dtype) -> tuple[Tensor, Tensor]:
-    """`_moments` of one sample, a call per run: a fifth of the time where a run is long.
+def _moments(x: Tensor, wide: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and variance (B, C) over the tokens of ``x`` (B, N, C)."""
+    mean = x.mean(1, dtype=wide)
+    return mean, (x - mean.unsqueeze(1)).square().mean(1)
+
+
+def _fused_moments(tiles: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """`_moments` of one sample, given in runs of tokens, a call per run: a fifth of the time where a run is long.
 
     The runs are put together by Chan, Golub and LeVeque (1983): no sum is so long that float32 loses digits.
     """
-    # only running statistics of the wide type keep bfloat16 from rounding what is returned
-    running = torch.zeros(2, tiles[0].shape[-1], dtype=wide)
     images = (tile.unsqueeze(1).permute(0, 3, 1, 2) for tile in tiles)
-    found = [torch.batch_norm_update_stats(image, running[0], running[1], 0.0) for image in images]
+    found = [torch.batch_norm_update_stats(image, None, None, 0.0) for image in images]
     means, variances = (torch.stack(each) for each in zip(*found, strict=True))
-    shares = torch.tensor([tile.shape[1] / tokens for tile in tiles], dtype=wide).unsqueeze(1)
+    shares = torch.tensor([tile.shape[1] for tile in tiles], dtype=means.dtype).unsqueeze(1)
+    shares /= shares.sum()
     mean = (shares * means).sum(0, keepdim=True)
     return mean, (shares * (variances + (means - mean).square())).sum(0, keepdim=True)
 
@@ -194,12 +215,6 @@ def _tile(x: Tensor) -> tuple[int, int]:
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return batch, tokens
     return max(1, _TILE // (tokens * channels)), max(1, _TILE // channels)
-
-
-def _affine(tile: Tensor, centre: Tensor | None, slope: Tensor, offset: Tensor, silu: bool) -> Tensor:
-    """SiLU or nothing, after ``(tile - centre) * slope + offset``."""
-    y = torch.addcmul(offset, tile.to(slope.dtype) if centre is None else tile - centre, slope)
-    return F.silu(y) if silu else y
 
 
 def _joined(parts: Iterable[Tensor], *, like: Tensor, run: int) -> Tensor:

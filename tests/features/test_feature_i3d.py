@@ -15,7 +15,7 @@ from avbench import features
 from avbench.errors import MediaError, UserError, WeightsMissing
 from avbench.features import _i3d_network as i3d_network, i3d
 from avbench.features._base import Feature, assemble
-from avbench.precision import has_bfloat16
+from avbench.processor import has_bfloat16
 from avbench.workspace import file_sha256
 
 Seeded = Callable[[str], Feature]

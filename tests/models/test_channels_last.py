@@ -64,18 +64,36 @@ def test_pointwise_is_a_convolution_of_kernel_one() -> None:
     torch.testing.assert_close(layers.pointwise(conv, video), conv(video.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1))
 
 
+@pytest.fixture(params=[True, False], ids=["AVX-512", "no AVX-512"])
+def avx512(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Work as on such a processor."""
+    monkeypatch.setattr(layers, "has_avx512", lambda: request.param)
+    return bool(request.param)
+
+
 @pytest.mark.parametrize("layer", [nn.Conv1d(6, 10, 1), nn.Linear(6, 10, bias=False)])
 @pytest.mark.parametrize(("tokens", "images"), [((3, 7), 21), ((2, 5, 8), 16), ((16, 32), 16), ((3, 5), None)])
 def test_pointwise_takes_any_number_of_tokens_and_any_strides(
-    layer: nn.Conv1d | nn.Linear, tokens: tuple[int, ...], images: int | None
+    layer: nn.Conv1d | nn.Linear, tokens: tuple[int, ...], images: int | None, avx512: bool
 ) -> None:
     """The smallest number of images from 16 that divides the tokens; a plain product where none does."""
     x = torch.randn(*tokens, 6).transpose(0, 1)
-    assert layers._images(x) == images
+    assert layers._images(x) == (images if avx512 else None)
+    with torch.no_grad():
+        assert layers._images(x) == images
+        torch.testing.assert_close(layers.pointwise(layer, x), F.linear(x, layer.weight.flatten(1), layer.bias))
     torch.testing.assert_close(layers.pointwise(layer, x), F.linear(x, layer.weight.flatten(1), layer.bias))
 
 
-def test_pointwise_in_half_precision_is_linear_only_for_the_backward_pass_of_few_tokens() -> None:
+def test_pointwise_of_many_channels_is_linear_without_avx512(avx512: bool) -> None:
+    with torch.no_grad():
+        assert [layers._images(torch.zeros(16, channels)) for channels in (1024, 2048)] == [16, 16 if avx512 else None]
+
+
+def test_pointwise_in_half_precision_is_linear_only_for_the_backward_pass_of_few_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(layers, "has_avx512", lambda: True)
     few, many = torch.randn(16, 6).bfloat16(), torch.randn(32, 6).bfloat16()
     assert (layers._images(few), layers._images(many)) == (None, 16)
     with torch.no_grad():

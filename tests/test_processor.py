@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from avbench import precision
+from avbench import processor
 from avbench.errors import UserError
 from avbench.models import _attention as attention
 from avbench.progress import Reporter
@@ -21,15 +21,15 @@ CPU = torch.device("cpu")
 def test_a_processor_has_bfloat16_where_its_flags_say_so() -> None:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     flags = next(line for line in lines if line.startswith("flags")).split()
-    assert precision.has_bfloat16(CPU) == ("avx512bw" in flags or "avx_ne_convert" in flags)
+    assert processor.has_bfloat16(CPU) == ("avx512bw" in flags or "avx_ne_convert" in flags)
 
 
 @pytest.mark.parametrize("has", [True, False])
 def test_imitation_is_said_in_a_sentence_and_only_then(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
-    monkeypatch.setattr(precision, "has_bfloat16", lambda device: has)
+    monkeypatch.setattr(processor, "has_bfloat16", lambda device: has)
     said, told = Reporter(), []
     monkeypatch.setattr(said, "warn", told.append)
-    precision.warn_of_imitation("cpu", said, "train.bf16 = true", "give --no-bf16")
+    processor.warn_of_imitation("cpu", said, "train.bf16 = true", "give --no-bf16")
     wanted = "train.bf16 = true: this processor only imitates bfloat16, many times slower than float32; give --no-bf16"
     assert told == ([] if has else [wanted])
 
@@ -53,7 +53,7 @@ def test_one_option_says_it_for_training_and_sampling(asked: bool | None, wanted
 
 
 def test_sampling_warns_before_it_begins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
+    monkeypatch.setattr(processor, "has_bfloat16", lambda device: False)
     said, told = Reporter(), []
     monkeypatch.setattr(said, "warn", told.append)
     for asked in (False, True):

@@ -1,10 +1,18 @@
-"""Where bfloat16 is arithmetic, and where it is imitated."""
+"""What a processor is fast at: the same sums take other ways on another one."""
 
 from __future__ import annotations
+
+import functools
 
 import torch
 
 from avbench.progress import Reporter
+
+
+@functools.cache
+def has_avx512() -> bool:
+    """Whether torch's kernels for this CPU are those of AVX-512."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def has_bfloat16(device: torch.device) -> bool:
