@@ -1,10 +1,11 @@
 """MM-Diffusion of avbench beside the published network: forward, training step, memory, sampling; same weights.
 
-    python benchmarks/mmdiffusion_step.py --reference CLONE [--device cuda --batch 4 --compile]
+    python benchmarks/mmdiffusion_step.py --reference CLONE [--device cuda --batch 4 --compile] [--types float32]
 
 CLONE is a checkout of researchmm/MM-Diffusion; its network needs einops besides torch (``pip install einops``). What
 its files import but the network does not use (MPI, remote files) is replaced by empty modules. The size is the paper's:
-``--width 64`` halves every layer for a quick look.
+``--width 64`` halves every layer for a quick look. A processor without AVX-512 takes hours in bfloat16: ``--types`` leaves
+it out.
 
 A training step is forward, squared error of both noises, backward, AdamW and averaged weights, with gradient norms as
 each code takes them. The variants run in turn; printed are medians and ratios to the first line, the published network.
@@ -46,6 +47,7 @@ from avbench.models.mmdiffusion import PRESETS, MMDiffusion
 
 LEARNING_RATE, EMA_DECAY, CLIP_NORM = 1e-4, 0.9999, 1.0
 SAMPLING_STEPS = 20
+TYPES = ("float32", "float16", "bfloat16")
 
 
 def published(clone: Path, part: str) -> Any:
@@ -227,7 +229,8 @@ def variants(args: argparse.Namespace) -> list[str]:
     """What this device and these arguments ask for, the published float32 first."""
     names = ["published float32", "published float16", "avbench float32", "avbench bfloat16"]
     names += ["avbench float32 compiled", "avbench bfloat16 compiled"] if args.compile else []
-    return [name for name in names if args.device == "cuda" or "float16" not in name.split()]
+    first, *others = [name for name in names if args.device == "cuda" or "float16" not in name.split()]
+    return [first, *(name for name in others if name.split()[1] in args.types)]
 
 
 def synchronize(device: torch.device) -> None:
@@ -315,6 +318,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--parts", nargs="+", default=["forward", "step"], choices=list(PARTS))
+    parser.add_argument("--types", nargs="+", default=TYPES, choices=TYPES, help="beside the published float32")
     parser.add_argument("--compile", action="store_true", help="also measure torch.compile")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
