@@ -4,8 +4,8 @@
 
 CLONE is a checkout of researchmm/MM-Diffusion; its network needs einops besides torch (``pip install einops``). What
 its files import but the network does not use (MPI, remote files) is replaced by empty modules. The size is the paper's:
-``--width 64`` halves every layer for a quick look. A processor without AVX-512 takes hours in bfloat16: ``--types`` leaves
-it out.
+``--width 64`` halves every layer for a quick look. A processor without AVX-512 takes hours in bfloat16: ``--types``
+leaves it out.
 
 A training step is forward, squared error of both noises, backward, AdamW and averaged weights, with gradient norms as
 each code takes them. The variants run in turn; printed are medians and ratios to the first line, the published network.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from avbench import processor
 from avbench.doctor import Check, compute
 
 TORCH = """
@@ -175,3 +176,15 @@ def test_a_card_that_computes_is_shown(libraries: Path, tmp_path: Path) -> None:
     assert check.state == "ok"
     assert check.found.count("NVIDIA Test 100, 80 GiB") == 2
     assert check.found.endswith("CUDA 13.0, driver 580.65.06")
+
+
+@pytest.mark.parametrize("has", [True, False])
+@pytest.mark.parametrize(("gpus", "where"), [((), "the processor"), (({"name": "x", "error": ""},), "the GPU")])
+def test_imitated_bfloat16_is_said_with_the_option_for_float32(
+    monkeypatch: pytest.MonkeyPatch, has: bool, gpus: tuple[dict[str, str], ...], where: str
+) -> None:
+    monkeypatch.setattr(processor, "has_bfloat16", lambda device: has)
+    (check,) = compute.bfloat16(compute.Stack(gpus=gpus))
+    assert check.state == ("ok" if has else "warn")
+    assert where in check.found
+    assert has or "--no-bf16" in check.remedy

@@ -35,6 +35,7 @@ def _run(folder: Path) -> Iterator[Check]:
     yield from _guarded("folder", lambda: places.folder(folder))
     yield from _guarded("caches", places.caches)
     if stack.works:
+        yield from _guarded("bfloat16", lambda: compute.bfloat16(stack))
         yield from _guarded("weights", places.weights)
     yield from _guarded("hub", network.hub)
 

@@ -142,6 +142,20 @@ def _gpu(found: Stack) -> Check:
     return Check("gpu", False, f"torch cannot use it, driver {driver or 'unknown'}; {needs}{said}", remedy)
 
 
+def bfloat16(found: Stack) -> list[Check]:
+    """Whether bfloat16, which most recipes train in, is fast where commands compute by default."""
+    import torch
+
+    from avbench.processor import has_bfloat16
+
+    device = "cuda" if found.gpus and not any(gpu["error"] for gpu in found.gpus) else "cpu"
+    where = "the GPU" if device == "cuda" else "the processor"
+    if has_bfloat16(torch.device(device)):
+        return [Check("bfloat16", True, f"computed by {where}")]
+    remedy = "avbench train, sample and run-baseline take --no-bf16, which computes in float32"
+    return [Check("bfloat16", False, f"only imitated by {where}, many times slower than float32", remedy)]
+
+
 def _card_seen(driver: str) -> bool:
     return bool(driver) or Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidia0").exists()
 
