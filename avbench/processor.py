@@ -15,6 +15,7 @@ def has_avx512() -> bool:
     return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
+@functools.cache
 def has_bfloat16(device: torch.device) -> bool:
     """Whether torch has fast kernels for bfloat16 on a device.
 
