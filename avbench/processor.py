@@ -16,6 +16,12 @@ def has_avx512() -> bool:
 
 
 @functools.cache
+def has_avx2_only() -> bool:
+    """Whether torch's kernels for this CPU are those of AVX2."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
+@functools.cache
 def has_bfloat16(device: torch.device) -> bool:
     """Whether torch has fast kernels for bfloat16 on a device.
 

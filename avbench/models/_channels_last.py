@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avbench.models._convolution import conv2d
 from avbench.processor import has_avx512
 
 _IMAGES = range(16, 65)
@@ -51,7 +52,7 @@ def _images(x: Tensor) -> int | None:
 def conv_spatial(conv: nn.Conv2d, video: Tensor) -> Tensor:
     """Convolve each frame: (B, F, H, W, C_in) -> (B, F, H, W, C_out), zero 'same' padding."""
     frames = video.flatten(0, 1).permute(0, 3, 1, 2)
-    out = F.conv2d(frames, conv.weight, conv.bias, padding="same")
+    out = conv2d(frames, conv.weight, conv.bias)
     return out.permute(0, 2, 3, 1).unflatten(0, video.shape[:2])
 
 
@@ -94,8 +95,7 @@ def conv_audio(conv: nn.Conv1d, audio: Tensor) -> Tensor:
 
 def _conv_rows(conv: nn.Conv1d, x: Tensor) -> Tensor:
     """Undilated convolution along axis 1 of (B, N, M, C_in) -> (B, N, M, C_out)."""
-    padding = (conv.kernel_size[0] // 2, 0)
-    out = F.conv2d(x.permute(0, 3, 1, 2), conv.weight.unsqueeze(-1), conv.bias, padding=padding)
+    out = conv2d(x.permute(0, 3, 1, 2), conv.weight.unsqueeze(-1), conv.bias)
     return out.permute(0, 2, 3, 1)
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from avbench.models import _channels_last as layers
 from avbench.models._attention import attention
+from avbench.models._convolution import conv2d
 from avbench.models._coupled_blocks import Resample, zeroed
 from avbench.models._group_norm import group_norm
 
@@ -30,7 +31,7 @@ class Conv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve."""
-        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias).permute(0, 2, 3, 1)
 
 
 def resample(x: Tensor, how: Resample) -> Tensor:
