@@ -50,7 +50,7 @@ def _padding(weight: Tensor) -> tuple[int, int]:
 
 
 class _Conv2d(torch.autograd.Function):
-    """y = w * x + b; dx: dy convolved with w turned by 180 degrees; dw: sum of dy x^T, x shifted by the tap; db = sum dy."""
+    """y = w * x + b; dx: dy convolved with w turned by 180 degrees; dw: sum of dy x^T, x shifted by each tap."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
