@@ -99,6 +99,11 @@ def _conv_rows(conv: nn.Conv1d, x: Tensor) -> Tensor:
     return out.permute(0, 2, 3, 1)
 
 
+def plus(x: Tensor, made: Tensor) -> Tensor:
+    """Sum of ``x`` and what a layer has just made, written over the latter where no gradient needs it."""
+    return x + made if torch.is_grad_enabled() or x.dtype != made.dtype else made.add_(x)
+
+
 def pool(video: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pool video by (1, 2, 2) and audio by 4."""
     small = F.avg_pool2d(video.flatten(0, 1).permute(0, 3, 1, 2), 2)

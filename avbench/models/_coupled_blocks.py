@@ -139,7 +139,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attend among the tokens of each row: (N, T, C) -> (N, T, C)."""
         q, k, v = layers.pointwise(self.qkv, self.norm(x)).chunk(3, -1)
-        return x + layers.pointwise(self.proj_out, attention(q, k, v, self.heads))
+        return layers.plus(x, layers.pointwise(self.proj_out, attention(q, k, v, self.heads)))
 
 
 class ResBlock(nn.Module):
@@ -203,8 +203,8 @@ class ResBlock(nn.Module):
             # The paper repeats before the norm, which changes no statistic; only dropout tells the copies apart.
             inner_video, inner_audio = layers.repeat(inner_video, inner_audio)
             video, audio = layers.repeat(video, audio)
-        video = self.video_skip_connection(video) + self.video_out_layers.rest(inner_video)
-        audio = self.audio_skip_connection(audio) + self.audio_out_layers.rest(inner_audio)
+        video = layers.plus(self.video_skip_connection(video), self.video_out_layers.rest(inner_video))
+        audio = layers.plus(self.audio_skip_connection(audio), self.audio_out_layers.rest(inner_audio))
         if self.resample == "up" and not self.training:
             video, audio = layers.repeat(video, audio)
         if self.audio_attention_block is not None:
@@ -256,7 +256,8 @@ class CrossAttention(nn.Module):
         audio_q, audio_k, audio_v = layers.pointwise(self.a_qkv, self.a_norm(audio)).chunk(3, -1)
         seen = windowed_attention(video_q, audio_k, audio_v, self.heads, frames, window, shift)
         heard = windowed_attention(audio_q, video_k, video_v, self.heads, frames, window, shift)
-        return video + self.video_proj_out(seen.view_as(video)), audio + self.audio_proj_out(heard)
+        seen, heard = self.video_proj_out(seen.view_as(video)), self.audio_proj_out(heard)
+        return layers.plus(video, seen), layers.plus(audio, heard)
 
 
 def windowed_attention(
