@@ -4,8 +4,8 @@
 
 CLONE is a checkout of researchmm/MM-Diffusion; its network needs einops besides torch (``pip install einops``). What
 its files import but the network does not use (MPI, remote files) is replaced by empty modules. The size is the paper's:
-``--width 64`` halves every layer for a quick look. A processor without AVX-512 takes hours in bfloat16: ``--types``
-leaves it out.
+``--width 64`` halves every layer for a quick look. On a processor without bfloat16 ours is computed in float32, as the
+commands of avbench do; ``--types float32`` leaves it out.
 
 A training step is forward, squared error of both noises, backward, AdamW and averaged weights, with gradient norms as
 each code takes them. The variants run in turn; printed are medians and ratios to the first line, the published network.
@@ -43,6 +43,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from avbench.heap import keep_freed_memory
+from avbench.models.bfloat16 import bfloat16_by_float32
 from avbench.models.mmdiffusion import PRESETS, MMDiffusion
 
 LEARNING_RATE, EMA_DECAY, CLIP_NORM = 1e-4, 0.9999, 1.0
@@ -294,7 +295,7 @@ def report_one(setup: Setup, part: str, name: str) -> None:
     """Run twice; print the seconds of the second run, and the peak of this process in bytes."""
     if name.startswith("avbench") and part != "step" and setup.device.type == "cpu":
         keep_freed_memory()  # as every command of avbench does that samples or scores on a CPU
-    with torch.inference_mode(part != "step"):
+    with torch.inference_mode(part != "step"), bfloat16_by_float32(setup.device):
         run = PARTS[part][0](setup, name)
         run()
         synchronize(setup.device)
@@ -334,7 +335,7 @@ def main() -> None:
     flop = counted.get_total_flops()
     parameters = sum(tensor.numel() for tensor in setup.state.values())
     print(f"{parameters:,} parameters, batch {args.batch}, {flop / 1e9:.0f} GFLOP forward, {args.repeats} runs in turn")
-    with torch.inference_mode():
+    with torch.inference_mode(), bfloat16_by_float32(setup.device):
         differences(setup)
     for part in args.parts:
         seconds, peaks = measure(args, part)

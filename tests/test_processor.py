@@ -30,8 +30,11 @@ def test_imitation_is_said_in_a_sentence_and_only_then(monkeypatch: pytest.Monke
     said, told = Reporter(), []
     monkeypatch.setattr(said, "warn", told.append)
     processor.warn_of_imitation("cpu", said, "train.bf16 = true", "give --no-bf16")
-    wanted = "train.bf16 = true: this processor only imitates bfloat16, many times slower than float32; give --no-bf16"
-    assert told == ([] if has else [wanted])
+    fact = "this processor has no bfloat16, which is computed in float32 and rounded: no faster"
+    assert told == ([] if has else [f"train.bf16 = true: {fact}; give --no-bf16"])
+    if not has:
+        processor.warn_of_imitation("cuda:1", said, "train.bf16 = true", "give --no-bf16")
+        assert told[1:] == ["train.bf16 = true: cuda:1 only imitates bfloat16, slower than float32; give --no-bf16"]
 
 
 @pytest.mark.parametrize("has", [True, False])
@@ -63,5 +66,5 @@ def test_sampling_warns_before_it_begins(monkeypatch: pytest.MonkeyPatch, tmp_pa
         with pytest.raises(UserError, match="holds no checkpoint"):
             run.sample()
     (sentence,) = told
-    assert "imitates bfloat16" in sentence
+    assert "has no bfloat16" in sentence
     assert sentence.endswith("give --no-bf16")

@@ -25,6 +25,7 @@ from avbench.diffusion.noise_schedule import TRAIN_TIMESTEPS
 from avbench.diffusion.sampling import SolverOptions
 from avbench.diffusion.solvers import timesteps
 from avbench.errors import UserError
+from avbench.models.bfloat16 import bfloat16_by_float32
 from avbench.progress import SILENT, Reporter
 from avbench.recipe_baseline import BaselineRecipe, ConditionRecipe, SampleRecipe
 from avbench.training import checkpoint
@@ -215,7 +216,7 @@ def write_samples(
         The number made now, and the number an earlier call had made.
     """
     require_slices(recipe)
-    with sampling_alone(run):
+    with sampling_alone(run), bfloat16_by_float32(device):
         return _write(run, recipe, device, conditions, reporter)
 
 

@@ -153,7 +153,7 @@ def bfloat16(found: Stack) -> list[Check]:
     if has_bfloat16(torch.device(device)):
         return [Check("bfloat16", True, f"computed by {where}")]
     remedy = "avbench train, sample and run-baseline take --no-bf16, which computes in float32"
-    return [Check("bfloat16", False, f"only imitated by {where}, many times slower than float32", remedy)]
+    return [Check("bfloat16", False, f"no faster than float32: {where} does not compute in it", remedy)]
 
 
 def _card_seen(driver: str) -> bool:

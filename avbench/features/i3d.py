@@ -21,6 +21,7 @@ from torch import Tensor
 from avbench.errors import MediaError, UserError
 from avbench.features._base import VideoFeature, WeightSource
 from avbench.features._i3d_network import InceptionI3D
+from avbench.models.bfloat16 import bfloat16_by_float32
 from avbench.weights import Weight
 
 SIDE = 224
@@ -99,7 +100,8 @@ class Feature(VideoFeature):
         """
         if x.shape[2] < self.min_frames:
             raise MediaError(f"feature i3d: a clip of {x.shape[2]} frames is too short, it needs {self.min_frames}")
-        logits: Tensor = self.network(x.to(self.dtype, memory_format=torch.channels_last_3d))
+        with bfloat16_by_float32(self.device):
+            logits: Tensor = self.network(x.to(self.dtype, memory_format=torch.channels_last_3d))
         return logits
 
     def _embed(self, clips: Tensor) -> Tensor:

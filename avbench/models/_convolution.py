@@ -33,7 +33,12 @@ def conv2d(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """
     if _is_slow_backwards(images, weight):
         return _Conv2d.apply(images, weight, bias)
-    return F.conv2d(images, weight, bias, padding=_padding(weight))
+    return F.conv2d(images, weight, bias, padding=same(weight))
+
+
+def same(weight: Tensor) -> tuple[int, int]:
+    """Zeros on each side with which a convolution keeps height and width."""
+    return weight.shape[2] // 2, weight.shape[3] // 2
 
 
 def _is_slow_backwards(images: Tensor, weight: Tensor) -> bool:
@@ -44,9 +49,9 @@ def _is_slow_backwards(images: Tensor, weight: Tensor) -> bool:
     return has_avx2_only() and not is_half
 
 
-def _padding(weight: Tensor) -> tuple[int, int]:
-    """Zeros on each side that keep height and width."""
-    return weight.shape[2] // 2, weight.shape[3] // 2
+def conv2d_by_float32(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`conv2d` of bfloat16, computed in float32 and rounded; only what is given is kept for the backward pass."""
+    return _Conv2d.apply(images, weight, bias)
 
 
 class _Conv2d(torch.autograd.Function):
@@ -56,20 +61,26 @@ class _Conv2d(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """See `conv2d`."""
         ctx.save_for_backward(images, weight)
-        return F.conv2d(images, weight, bias, padding=_padding(weight))
+        out = F.conv2d(wide(images), wide(weight), None if bias is None else wide(bias), padding=same(weight))
+        return out.to(images.dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """See the class."""
-        images, weight = ctx.saved_tensors
+        images, weight = (wide(x) for x in ctx.saved_tensors)
         for_images, for_weight, for_bias = ctx.needs_input_grad
-        grad = grad.contiguous(memory_format=torch.channels_last)
-        return (
-            F.conv2d(grad, weight.flip(2, 3).transpose(0, 1), padding=_padding(weight)) if for_images else None,
-            _weight_gradient(images, grad, weight) if for_weight else None,
-            grad.sum((0, 2, 3)) if for_bias else None,
-        )
+        dtype, grad = grad.dtype, wide(grad).contiguous(memory_format=torch.channels_last)
+        grad_images = F.conv2d(grad, weight.flip(2, 3).transpose(0, 1), padding=same(weight)) if for_images else None
+        grad_weight = _weight_gradient(images, grad, weight) if for_weight else None
+        grad_bias = grad.sum((0, 2, 3)) if for_bias else None
+        found = (None if x is None else x.to(dtype) for x in (grad_images, grad_weight, grad_bias))
+        return tuple(found)
+
+
+def wide(x: Tensor) -> Tensor:
+    """At least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _weight_gradient(images: Tensor, grad: Tensor, weight: Tensor) -> Tensor:

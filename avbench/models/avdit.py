@@ -30,12 +30,12 @@ from collections import Counter
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from avbench.errors import UserError
 from avbench.models._avdit_blocks import Block, modulated, to_tokens
 from avbench.models._avdit_config import PRESETS, AVDiTConfig
 from avbench.models._coupled_blocks import timestep_embedding, zeroed
+from avbench.models.bfloat16 import checkpoint
 
 __all__ = ["PRESETS", "AVDiT", "AVDiTConfig"]
 
@@ -118,7 +118,7 @@ class AVDiT(nn.Module):
         gates = self.gates(levels)
         for block in self.blocks:
             if self.activation_checkpointing and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, levels, gates, self.counts, use_reentrant=False)
+                tokens = checkpoint(block, tokens, levels, gates, self.counts)
             else:
                 tokens = block(tokens, levels, gates, self.counts)
         scale, shift = to_tokens(self.last_modulation(levels), self.counts).chunk(2, dim=-1)

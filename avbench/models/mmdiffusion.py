@@ -15,7 +15,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from avbench.errors import UserError
 from avbench.models import _mmdiffusion_published as published
@@ -32,6 +31,7 @@ from avbench.models._coupled_blocks import (
     zeroed,
 )
 from avbench.models._mmdiffusion_config import PRESETS, MMDiffusionConfig
+from avbench.models.bfloat16 import checkpoint
 
 __all__ = ["PRESETS", "MMDiffusion", "MMDiffusionConfig"]
 
@@ -263,7 +263,7 @@ class MMDiffusion(nn.Module):
         assert isinstance(stage, Stage)
         drawn = next(shift) if stage.cross is not None and stage.cross.shifted else None
         if self.activation_checkpointing and torch.is_grad_enabled():
-            return checkpoint(stage, video, audio, emb, drawn, use_reentrant=False)
+            return checkpoint(stage, video, audio, emb, drawn)
         return stage(video, audio, emb, drawn)
 
 

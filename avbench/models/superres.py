@@ -15,12 +15,12 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from avbench.models._coupled_blocks import Resample, timestep_embedding, zeroed
 from avbench.models._mmdiffusion_published import check_tensors, stripped
 from avbench.models._superres_blocks import Attention, Conv, Norm, ResBlock
 from avbench.models._superres_config import PRESETS, SuperResConfig, config_of
+from avbench.models.bfloat16 import checkpoint
 
 __all__ = ["PRESETS", "SuperRes", "SuperResConfig"]
 
@@ -113,7 +113,7 @@ class SuperRes(nn.Module):
 
     def _run(self, stage: nn.Module, h: Tensor, emb: Tensor) -> Tensor:
         if self.activation_checkpointing and torch.is_grad_enabled():
-            result: Tensor = checkpoint(stage, h, emb, use_reentrant=False)
+            result: Tensor = checkpoint(stage, h, emb)
             return result
         moved: Tensor = stage(h, emb)
         return moved

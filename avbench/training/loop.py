@@ -25,6 +25,7 @@ import torch
 from avbench import workspace
 from avbench.diffusion.noise_schedule import PairLoss
 from avbench.errors import UserError
+from avbench.models.bfloat16 import bfloat16_by_float32
 from avbench.progress import SILENT, Reporter
 from avbench.recipe_baseline import TrainRecipe
 from avbench.schema import Batch
@@ -186,7 +187,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        sums = self._gradients(batch)
+        with bfloat16_by_float32(processes.device):
+            sums = self._gradients(batch)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
         self.optimizer.step()
         self.average.update(min(recipe.ema_decay, (step + 1) / (step + 10)))

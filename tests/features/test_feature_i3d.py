@@ -15,7 +15,6 @@ from avbench import features
 from avbench.errors import MediaError, UserError, WeightsMissing
 from avbench.features import _i3d_network as i3d_network, i3d
 from avbench.features._base import Feature, assemble
-from avbench.processor import has_bfloat16
 from avbench.workspace import file_sha256
 
 Seeded = Callable[[str], Feature]
@@ -224,7 +223,6 @@ def test_the_module_takes_what_the_reference_takes_and_refuses_8_frames(seeded: 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="this processor only imitates bfloat16: minutes")
 def test_bfloat16_is_near_and_says_so(seeded_state: Callable[[str], dict[str, Tensor]], seeded: Seeded) -> None:
     feature = features.load("i3d", seeded_state("i3d"), precision="bfloat16")
     assert feature.settings == {"resize": "crop", "precision": "bfloat16"}

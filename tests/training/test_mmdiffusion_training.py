@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
 
-from avbench.baselines import mmdiffusion
+from avbench.baselines import _base, mmdiffusion
+from avbench.models import bfloat16
 from avbench.models.mmdiffusion import PRESETS
 from avbench.training.loop import TrainResult
 from tests.baselines.test_mmdiffusion_run import CPU, TOY, recipe
@@ -38,16 +40,33 @@ def test_activation_checkpointing_gives_the_same_weights_and_is_used(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    whole = torch.utils.checkpoint.checkpoint
-    monkeypatch.setattr(
-        "avbench.models.mmdiffusion.checkpoint", lambda *args, **kw: [calls.append(1), whole(*args, **kw)][1]
-    )
+    whole = bfloat16.checkpoint
+    monkeypatch.setattr("avbench.models.mmdiffusion.checkpoint", lambda *args: [calls.append(1), whole(*args)][1])
     kept = run(dataset, tmp_path / "kept")
     assert not calls
     again = run(dataset, tmp_path / "again", activation_checkpointing=True)
     assert calls
     want, got = (load_file(result.checkpoint / "model.safetensors") for result in (kept, again))
     assert all(torch.equal(want[name], got[name]) for name in want)
+
+
+def test_bfloat16_is_computed_in_float32_where_a_processor_has_none(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bfloat16, "has_bfloat16", lambda device: False)
+    product, calls = bfloat16._PRODUCTS[F.linear], []
+    monkeypatch.setitem(bfloat16._PRODUCTS, F.linear, lambda *args: [calls.append(args[0].dtype), product(*args)][1])
+    kept = run(dataset, tmp_path / "kept", bf16=True)
+    assert set(calls) == {torch.bfloat16}
+    again = run(dataset, tmp_path / "again", bf16=True, activation_checkpointing=True)
+    want, got = (load_file(result.checkpoint / "model.safetensors") for result in (kept, again))
+    assert all(torch.equal(want[name], got[name]) for name in want)
+    exact = run(dataset, tmp_path / "exact")
+    assert 0 < abs(kept.final_loss / exact.final_loss - 1) < 0.01
+    calls.clear()
+    half = recipe().model_copy(update={"sample": recipe().sample.model_copy(update={"bf16": True, "n": 1})})
+    assert _base.write_samples(tmp_path / "kept", half, device=CPU) == (1, 0)
+    assert set(calls) == {torch.bfloat16}
 
 
 def test_samples_are_drawn_during_training_and_change_no_weight(dataset: Path, tmp_path: Path) -> None:
