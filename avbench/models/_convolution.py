@@ -74,8 +74,7 @@ class _Conv2d(torch.autograd.Function):
         grad_images = F.conv2d(grad, weight.flip(2, 3).transpose(0, 1), padding=same(weight)) if for_images else None
         grad_weight = _weight_gradient(images, grad, weight) if for_weight else None
         grad_bias = grad.sum((0, 2, 3)) if for_bias else None
-        found = (None if x is None else x.to(dtype) for x in (grad_images, grad_weight, grad_bias))
-        return tuple(found)
+        return tuple(None if found is None else found.to(dtype) for found in (grad_images, grad_weight, grad_bias))
 
 
 def wide(x: Tensor) -> Tensor:

@@ -35,13 +35,15 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """dx = dy w, dw = dy^T x, db = sum dy."""
         x, weight = ctx.saved_tensors
+        for_x, for_weight, for_bias = ctx.needs_input_grad
         rows = grad.reshape(-1, grad.shape[-1]).float()
-        grad_x, grad_weight = rows @ weight.float(), rows.t() @ x.reshape(-1, x.shape[-1]).float()
-        grad_bias = rows.sum(0).bfloat16() if ctx.needs_input_grad[2] else None
-        return grad_x.bfloat16().view_as(x), grad_weight.bfloat16(), grad_bias
+        grad_x = (rows @ weight.float()).view_as(x) if for_x else None
+        grad_weight = rows.t() @ x.reshape(-1, x.shape[-1]).float() if for_weight else None
+        grad_bias = rows.sum(0) if for_bias else None
+        return tuple(None if found is None else found.bfloat16() for found in (grad_x, grad_weight, grad_bias))
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -242,15 +242,29 @@ class Trainer:
         if found is None:
             return 0
         if found.config != self.config:
-            differ = sorted(k for k in {*self.config, *found.config} if self.config.get(k) != found.config.get(k))
             raise UserError(
-                f"{self.run}: holds a run with another configuration (differs in {', '.join(differ)}); "
+                f"{self.run}: holds a run with another configuration (differs in {_differing(found, self.config)}); "
                 "give another --out, or delete that folder to start again"
             )
         self.model.load_state_dict(found.weights("model"))
         self.average.load(found.weights("ema"))
         checkpoint.restore_optimizer(found, self.optimizer)
         return found.step
+
+
+def _differing(found: checkpoint.Checkpoint, config: dict[str, Any]) -> str:
+    """What is not as in a checkpoint, one level deep: ``train.bf16, which is true there and false here``."""
+    held, asked = (
+        {
+            f"{name}.{inner}" if inner else name: value
+            for name, part in of.items()
+            for inner, value in (part.items() if isinstance(part, dict) else [("", part)])
+        }
+        for of in (found.config, config)
+    )
+    names = sorted(name for name in held.keys() | asked.keys() if held.get(name, ...) != asked.get(name, ...))
+    one, other = (json.dumps(of.get(names[0])) for of in (held, asked))
+    return f"{names[0]}, which is {one} there and {other} here" if len(names) == 1 else ", ".join(names)
 
 
 def _part_size(recipe: TrainRecipe, world: int) -> int:

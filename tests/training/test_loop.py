@@ -8,6 +8,7 @@ import re
 import signal
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def recipe(steps: int) -> TrainRecipe:
     return TrainRecipe(steps=steps, batch_size=4, learning_rate=1e-2, ema_decay=0.9, checkpoint_every=5, warmup_steps=3)
 
 
-def run(folder: Path, steps: int, reporter: Reporter | None = None, config: dict[str, int] | None = None) -> Path:
+def run(folder: Path, steps: int, reporter: Reporter | None = None, config: dict[str, Any] | None = None) -> Path:
     result = train(
         toy_model(), toy_batch, toy_loss, recipe(steps), folder, config=config or {"a": 1}, device=CPU,
         reporter=reporter or Reporter(),
@@ -173,8 +174,10 @@ def test_a_run_may_be_trained_further_and_not_back(tmp_path: Path) -> None:
 
 def test_another_configuration_is_refused_by_the_name_of_what_differs(tmp_path: Path) -> None:
     run(tmp_path, 5)
-    with pytest.raises(UserError, match="differs in a"):
+    with pytest.raises(UserError, match=r"differs in a, which is 1 there and 2 here\)"):
         run(tmp_path, 5, config={"a": 2})
+    with pytest.raises(UserError, match=r"differs in a, train\.bf16\)"):
+        run(tmp_path, 5, config={"train": {"bf16": True}})
 
 
 def test_a_loss_that_is_no_number_stops_training(tmp_path: Path) -> None:
