@@ -59,7 +59,8 @@ def _conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    if stride in (1, (1, 1)) and padding == _convolution.same(weight) and dilation in (1, (1, 1)) and groups == 1:
+    is_plain = stride in (1, (1, 1)) and dilation in (1, (1, 1)) and groups == 1 and images.ndim == 4
+    if is_plain and padding == _convolution.same(weight) and all(size % 2 for size in weight.shape[2:]):
         return _convolution.conv2d_by_float32(images, weight, bias)
     return _plainly(F.conv2d)(images, weight, bias, stride, padding, dilation, groups)
 
