@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -216,7 +216,7 @@ def write_samples(
         The number made now, and the number an earlier call had made.
     """
     require_slices(recipe)
-    with sampling_alone(run), bfloat16_by_float32(device):
+    with sampling_alone(run), bfloat16_by_float32(device) if recipe.sample.bf16 else nullcontext():
         return _write(run, recipe, device, conditions, reporter)
 
 

@@ -187,7 +187,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        with bfloat16_by_float32(processes.device):
+        with bfloat16_by_float32(processes.device) if recipe.bf16 else nullcontext():
             sums = self._gradients(batch)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
         self.optimizer.step()
