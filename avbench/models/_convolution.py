@@ -61,23 +61,23 @@ class _Conv2d(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """See `conv2d`."""
         ctx.save_for_backward(images, weight)
-        out = F.conv2d(wide(images), wide(weight), None if bias is None else wide(bias), padding=same(weight))
+        out = F.conv2d(_wide(images), _wide(weight), None if bias is None else _wide(bias), padding=same(weight))
         return out.to(images.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """See the class."""
-        images, weight = (wide(x) for x in ctx.saved_tensors)
+        images, weight = (_wide(x) for x in ctx.saved_tensors)
         for_images, for_weight, for_bias = ctx.needs_input_grad
-        dtype, grad = grad.dtype, wide(grad).contiguous(memory_format=torch.channels_last)
+        dtype, grad = grad.dtype, _wide(grad).contiguous(memory_format=torch.channels_last)
         grad_images = F.conv2d(grad, weight.flip(2, 3).transpose(0, 1), padding=same(weight)) if for_images else None
         grad_weight = _weight_gradient(images, grad, weight) if for_weight else None
         grad_bias = grad.sum((0, 2, 3)) if for_bias else None
         return tuple(None if found is None else found.to(dtype) for found in (grad_images, grad_weight, grad_bias))
 
 
-def wide(x: Tensor) -> Tensor:
+def _wide(x: Tensor) -> Tensor:
     """At least float32."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 

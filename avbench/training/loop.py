@@ -258,7 +258,7 @@ def _differing(found: checkpoint.Checkpoint, config: dict[str, Any]) -> str:
         {
             f"{name}.{inner}" if inner else name: value
             for name, part in of.items()
-            for inner, value in (part.items() if isinstance(part, dict) else [("", part)])
+            for inner, value in (part.items() if part and isinstance(part, dict) else [("", part)])
         }
         for of in (found.config, config)
     )

@@ -176,6 +176,8 @@ def test_another_configuration_is_refused_by_the_name_of_what_differs(tmp_path: 
     run(tmp_path, 5)
     with pytest.raises(UserError, match=r"differs in a, which is 1 there and 2 here\)"):
         run(tmp_path, 5, config={"a": 2})
+    with pytest.raises(UserError, match=r"differs in a, train\)"):
+        run(tmp_path, 5, config={"train": {}})
     with pytest.raises(UserError, match=r"differs in a, train\.bf16\)"):
         run(tmp_path, 5, config={"train": {"bf16": True}})
 
