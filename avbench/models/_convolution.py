@@ -1,7 +1,8 @@
-"""Convolution of channels-last images, with a backward pass that suits processors without AVX-512.
+"""Convolution of channels-last images, done otherwise on processors without AVX-512.
 
 There PyTorch 2.11 takes three to six times the forward pass for the gradient of a weight, and fourteen for a kernel
-that is one wide. Here each tap of the kernel is a matrix product over the tokens of two shifted images.
+that is one wide. Here each tap of the kernel is a matrix product over the tokens of two shifted images. The forward
+pass and the gradient of the images go through `_winograd` where that is faster.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from avbench.models import _winograd
 from avbench.processor import has_avx2_only
 
 _TILE = 2**19
@@ -31,9 +33,9 @@ def conv2d(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Returns:
         (N, C_out, H, W) in channels-last memory.
     """
-    if _is_slow_backwards(images, weight):
-        return _Conv2d.apply(images, weight, bias)
-    return F.conv2d(images, weight, bias, padding=same(weight))
+    if images.device.type != "cpu" or torch.compiler.is_compiling() or not has_avx2_only() or _is_half(weight):
+        return F.conv2d(images, weight, bias, padding=same(weight))
+    return _Conv2d.apply(images, weight, bias) if torch.is_grad_enabled() else _convolved(images, weight, bias)
 
 
 def same(weight: Tensor) -> tuple[int, int]:
@@ -41,12 +43,16 @@ def same(weight: Tensor) -> tuple[int, int]:
     return weight.shape[2] // 2, weight.shape[3] // 2
 
 
-def _is_slow_backwards(images: Tensor, weight: Tensor) -> bool:
-    """Whether torch's backward pass is the slow one."""
-    if images.device.type != "cpu" or not torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return False
-    is_half = torch.finfo(weight.dtype).bits < 32 or torch.is_autocast_enabled("cpu")
-    return has_avx2_only() and not is_half
+def _is_half(weight: Tensor) -> bool:
+    """Whether a product with ``weight`` is one in half precision."""
+    return torch.finfo(weight.dtype).bits < 32 or torch.is_autocast_enabled("cpu")
+
+
+def _convolved(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`conv2d` without gradients, on AVX2."""
+    if _winograd.suits(images, weight):
+        return _winograd.convolve(images, weight, bias)
+    return F.conv2d(images, weight, bias, padding=same(weight))
 
 
 def conv2d_by_float32(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -61,7 +67,7 @@ class _Conv2d(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """See `conv2d`."""
         ctx.save_for_backward(images, weight)
-        out = F.conv2d(_wide(images), _wide(weight), None if bias is None else _wide(bias), padding=same(weight))
+        out = _convolved(_wide(images), _wide(weight), None if bias is None else _wide(bias))
         return out.to(images.dtype)
 
     @staticmethod
@@ -71,7 +77,7 @@ class _Conv2d(torch.autograd.Function):
         images, weight = (_wide(x) for x in ctx.saved_tensors)
         for_images, for_weight, for_bias = ctx.needs_input_grad
         dtype, grad = grad.dtype, _wide(grad).contiguous(memory_format=torch.channels_last)
-        grad_images = F.conv2d(grad, weight.flip(2, 3).transpose(0, 1), padding=same(weight)) if for_images else None
+        grad_images = _convolved(grad, weight.flip(2, 3).transpose(0, 1), None) if for_images else None
         grad_weight = _weight_gradient(images, grad, weight) if for_weight else None
         grad_bias = grad.sum((0, 2, 3)) if for_bias else None
         return tuple(None if found is None else found.to(dtype) for found in (grad_images, grad_weight, grad_bias))
