@@ -91,6 +91,8 @@ def _wide(x: Tensor) -> Tensor:
 def _weight_gradient(images: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
     """Sum over all tokens of dy x^T for each tap -> (C_out, C_in, kernel height, kernel width)."""
     height, width = weight.shape[2:]
+    if width > 1 and _winograd.suits(images, weight):
+        return _winograd.weight_gradient(images, grad)
     taps = weight.new_zeros(height * width, *weight.shape[:2])
     for x, y, row in _token_runs(images, grad, padded=width > 1):
         length, at_a_time = len(x), max(1, _TILE // x.shape[1])

@@ -9,6 +9,7 @@ are equal (Barabasz et al., arXiv 1803.10986, on why points matter).
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -90,35 +91,72 @@ def _changed(weight: Tensor, of_weights: Tensor) -> Tensor:
     return (of_weights @ weight.flatten(2).flatten(0, 1).t()).unflatten(1, weight.shape[:2]).transpose(1, 2)
 
 
+def weight_gradient(images: Tensor, grad: Tensor) -> Tensor:
+    """Gradient of a 3x3 kernel that `suits` said yes to.
+
+    The products are bilinear: where outputs are made of pixels by one matrix, gradients go back by its transpose.
+
+    Args:
+        images: What was convolved (N, C_in, H, W).
+        grad: Gradient of the outputs (N, C_out, H, W).
+
+    Returns:
+        (C_out, C_in, 3, 3).
+    """
+    _, of_weights, back = _matrices(2)
+    outputs = grad.permute(0, 2, 3, 1)
+    channels, made = images.shape[1], grad.shape[1]
+    total = images.new_zeros(_TAKEN**2, channels, made)
+    for part, changed, spare in _changed_parts(images.permute(0, 2, 3, 1), made):
+        n, tiles = len(changed), _tiles(outputs[part])
+        given = spare[: tiles.numel()].view(n, _MADE**2, made)
+        given.view(tiles.shape).copy_(tiles)
+        of_products = torch.bmm(back.t().expand(n, -1, -1), given)
+        total.baddbmm_(changed.permute(1, 2, 0), of_products.transpose(0, 1))
+    return (of_weights.t() @ total.flatten(1)).view(3, 3, channels, made).permute(3, 2, 0, 1)
+
+
 def _frames(pixels: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
     """Write to ``out`` (N, H, W, C_out) the convolution of (N, H, W, C_in) with a 3x3 kernel, some rows at a time."""
-    of_pixels, of_weights, back = _matrices(2)
-    matrices = _changed(weight, of_weights)
-    (count, height, width, channels), made = pixels.shape, out.shape[3]
+    _, of_weights, back = _matrices(2)
+    matrices, made = _changed(weight, of_weights), out.shape[3]
+    for part, changed, spare in _changed_parts(pixels, made):
+        n, tiles = len(changed), _tiles(out[part])
+        products = spare[: n * _TAKEN**2 * made].view(n, _TAKEN**2, made)
+        torch.bmm(changed.transpose(0, 1), matrices, out=products.transpose(0, 1))
+        recovered = torch.bmm(back.expand(n, -1, -1), products)
+        if bias is not None:
+            recovered += bias
+        tiles.copy_(recovered.view(tiles.shape))
+
+
+def _changed_parts(pixels: Tensor, made: int) -> Iterator[tuple[tuple[slice, slice], Tensor, Tensor]]:
+    """Images and rows of a part of ``pixels`` (N, H, W, C), its tiles at the points (n, 36, C), and free memory.
+
+    The memory is that of n x 36 x ``made`` numbers at least; it and the tiles are written anew for the next part.
+    """
+    of_pixels = _matrices(2)[0]
+    count, height, width, channels = pixels.shape
     bands, across = height // _MADE, width // _MADE
     at_a_time = max(1, _FRAME_ELEMENTS // (2 * _TAKEN**2 * max(channels, made)))
     few_bands, few = max(1, min(bands, at_a_time // across)), max(1, min(count, at_a_time // (bands * across)))
     bordered = pixels.new_zeros(few, few_bands * _MADE + 2, width + 2, channels)
     most = few * few_bands * across * _TAKEN**2
-    first, second = (pixels.new_empty(most * max(channels, made)) for _ in range(2))
-    for frames, written in zip(pixels.split(few), out.split(few), strict=True):
+    spare, kept = pixels.new_empty(most * max(channels, made)), pixels.new_empty(most * channels)
+    for first in range(0, count, few):
         for band in range(0, bands, few_bands):
-            top, bottom = band * _MADE, min(height, (band + few_bands) * _MADE)
-            taken = _with_borders(frames, top, bottom, bordered)
+            part = slice(first, first + few), slice(band * _MADE, min(bands, band + few_bands) * _MADE)
+            taken = _with_borders(pixels[part[0]], part[1].start, part[1].stop, bordered)
             windows = taken.unfold(1, _TAKEN, _MADE).unfold(2, _TAKEN, _MADE).permute(0, 1, 2, 4, 5, 3)
-            tiles = windows.shape[:3]
-            n = tiles.numel()
-            given, changed = (x[: windows.numel()].view(n, _TAKEN**2, channels) for x in (first, second))
+            n = windows.shape[:3].numel()
+            given, changed = (x[: windows.numel()].view(n, _TAKEN**2, channels) for x in (spare, kept))
             given.view(windows.shape).copy_(windows)
-            torch.bmm(of_pixels.expand(n, -1, -1), given, out=changed)
-            products = first[: n * _TAKEN**2 * made].view(n, _TAKEN**2, made)
-            torch.bmm(changed.transpose(0, 1), matrices, out=products.transpose(0, 1))
-            recovered = second[: n * _MADE**2 * made].view(n, _MADE**2, made)
-            torch.bmm(back.expand(n, -1, -1), products, out=recovered)
-            if bias is not None:
-                recovered += bias
-            target = written[:, top:bottom].unflatten(1, (-1, _MADE)).unflatten(3, (-1, _MADE))
-            target.copy_(recovered.view(*tiles, _MADE, _MADE, made).transpose(2, 3))
+            yield part, torch.bmm(of_pixels.expand(n, -1, -1), given, out=changed), spare
+
+
+def _tiles(pixels: Tensor) -> Tensor:
+    """Tiles of pixels (N, H, W, C) as a view (N, H/4, W/4, 4, 4, C)."""
+    return pixels.unflatten(1, (-1, _MADE)).unflatten(3, (-1, _MADE)).transpose(2, 3)
 
 
 def _with_borders(frames: Tensor, top: int, bottom: int, bordered: Tensor) -> Tensor:
