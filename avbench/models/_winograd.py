@@ -23,7 +23,7 @@ _MADE = 4
 _TAKEN = 6
 """Pixels of an input that they are made of."""
 
-_LEAST_PIXELS = 1024
+_LEAST_PIXELS = 2048
 """Pixels of all images below which a 3x3 kernel is changed for longer than is won."""
 
 _LEAST_ROW = 2**15

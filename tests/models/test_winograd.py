@@ -11,7 +11,7 @@ from avbench.models import _convolution, _winograd
 from avbench.models._convolution import conv2d
 from avbench.models._winograd import convolve, suits, weight_gradient
 
-SIZES = [(1, 96, 96, 32, 32, 3), (5, 96, 128, 16, 16, 3), (16, 128, 96, 8, 8, 3), (2, 128, 130, 8, 260, 1)]
+SIZES = [(2, 96, 96, 32, 32, 3), (9, 96, 128, 16, 16, 3), (32, 128, 96, 8, 8, 3), (2, 128, 130, 8, 260, 1)]
 """Images, channels in and out, height, width, width of the kernel; all are suitable."""
 
 SMALL = [(3, 2, 5, 12, 8, 3), (1, 3, 2, 4, 4, 3), (2, 4, 3, 4, 5, 1), (1, 2, 2, 12, 7, 1)]
@@ -91,10 +91,10 @@ def test_images_in_any_memory() -> None:
 @pytest.mark.parametrize(
     "size",
     [
-        (1, 96, 96, 32, 30, 3),
-        (1, 96, 96, 30, 32, 3),
-        (1, 96, 95, 32, 32, 3),
-        (1, 96, 96, 16, 32, 3),
+        (3, 96, 96, 32, 30, 3),
+        (3, 96, 96, 30, 32, 3),
+        (3, 96, 95, 32, 32, 3),
+        (1, 96, 96, 32, 32, 3),
         (1, 128, 128, 8, 255, 1),
         (1, 128, 128, 6, 256, 1),
         (1, 96, 96, 8, 512, 1),
@@ -127,7 +127,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 
 def test_used_forwards_and_for_the_gradients(counted: list[tuple[int, ...]]) -> None:
-    images, weight, bias = (x.requires_grad_() for x in _inputs((1, 96, 128, 32, 32, 3)))
+    images, weight, bias = (x.requires_grad_() for x in _inputs((2, 96, 128, 32, 32, 3)))
     out = conv2d(images, weight, bias)
     grad = torch.randn_like(out)
     found = torch.autograd.grad(out, (images, weight), grad)
