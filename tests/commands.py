@@ -91,6 +91,7 @@ def address() -> str:
                 **os.environ,
                 "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}",
                 "OMP_WAIT_POLICY": "PASSIVE",
+                "GOMP_SPINCOUNT": "10000",
             },
             pass_fds=[listener.fileno()],
             stdin=subprocess.PIPE,
