@@ -1,8 +1,8 @@
 """Convolution of channels-last images, done otherwise on processors without AVX-512.
 
 There PyTorch 2.11 takes three to six times the forward pass for the gradient of a weight, and fourteen for a kernel
-that is one wide. Here each tap of the kernel is a matrix product over the tokens of two shifted images. The forward
-pass and the gradient of the images go through `_winograd` where that is faster.
+that is one wide. Here each tap of the kernel is a matrix product over the tokens of two shifted images. Where that is
+faster, the forward pass, the gradient of the images and that of 3x3 kernels go through `_winograd`.
 """
 
 from __future__ import annotations
