@@ -67,7 +67,6 @@ def convolve(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return out.permute(0, 3, 1, 2)
 
 
-@functools.cache
 def _changes() -> tuple[Tensor, Tensor, Tensor]:
     """Toom and Cook's matrices: of pixels (6, 6), of weights (6, 3), and back from their products (4, 6), float64."""
 
